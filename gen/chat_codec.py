@@ -61,6 +61,7 @@ from .chat import (
     Authenticated,
     ChangeMessageRequest,
     ChangeMessageResponse,
+    ChangedTogether,
     ChatMessage,
     ChatMessages,
     ChatStream,
@@ -7980,6 +7981,8 @@ def decode_relay_event(data: bytes, spans: Spans, depth: int) -> RelayEvent:
                     event_members.append(
                         ("changed_message", decode_change_message_response, (pos, stop))
                     )
+                elif tag == 130:
+                    event_members.append(("changed_together", decode_changed_together, (pos, stop)))
                 else:
                     check_number(tag)
                 pos = stop
@@ -8082,6 +8085,11 @@ def encode_relay_event(message: RelayEvent, depth: int) -> bytes:
         size = len(raw)
         out += _TAG_122[size] if size < 128 else tagged(122, size)
         out += raw
+    elif event == "changed_together":
+        raw = encode_changed_together(value, depth - 1)
+        size = len(raw)
+        out += _TAG_130[size] if size < 128 else tagged(130, size)
+        out += raw
     out += message._unknown_fields
     return bytes(out)
 
@@ -8106,6 +8114,8 @@ _RELAY_EVENT_KEYS: dict[str, str] = {
     "wanted": "wanted",
     "changed_message": "changed_message",
     "changedMessage": "changed_message",
+    "changed_together": "changed_together",
+    "changedTogether": "changed_together",
 }
 
 
@@ -8155,6 +8165,10 @@ def relay_event_from_json(members: Any, depth: int) -> RelayEvent:
                 event_members["changed_message"] = change_message_response_from_json(
                     item, depth - 1
                 )
+            elif key == "changed_together" or (
+                key == "changedTogether" and once(members, "changed_together")
+            ):
+                event_members["changed_together"] = changed_together_from_json(item, depth - 1)
             else:
                 raise DecodeError("", "unknown field")
     except DecodeError as error:
@@ -8203,6 +8217,117 @@ def relay_event_to_json(message: RelayEvent, depth: int) -> dict[str, Any]:
         out["wanted"] = wanted_to_json(value, depth - 1)
     elif event == "changed_message":
         out["changed_message"] = change_message_response_to_json(value, depth - 1)
+    elif event == "changed_together":
+        out["changed_together"] = changed_together_to_json(value, depth - 1)
+    return out
+
+
+def decode_changed_together(data: bytes, spans: Spans, depth: int) -> ChangedTogether:
+    refs: list[int] = []
+    message__spans: Spans = []
+    for pos, end in spans:
+        while pos < end:
+            tag = data[pos]
+            pos += 1
+            if tag > 127:
+                tag, pos = read_tag(data, pos - 1)
+            if tag & 7 == 2:
+                size = data[pos]
+                pos += 1
+                if size > 127:
+                    size, pos = read_size(data, pos - 1)
+                stop = pos + size
+                if stop > end:
+                    raise truncated()
+                if tag == 10:
+                    refs.extend(unpack_fixed("Q", data[pos:stop]))
+                elif tag == 18:
+                    message__spans.append((pos, stop))
+                else:
+                    check_number(tag)
+                pos = stop
+            elif tag & 7 == 1:
+                stop = pos + 8
+                if stop > end:
+                    raise truncated()
+                if tag == 9:
+                    refs.append(unpack_fixed64(data, pos)[0])
+                else:
+                    check_number(tag)
+                pos = stop
+            else:
+                pos = skip(data, pos, end, tag, depth)
+                check_number(tag)
+        if pos != end:
+            raise truncated()
+    message = new(ChangedTogether)
+    message.refs = refs
+    message.held_message = (
+        decode_chat_message(data, message__spans, depth - 1) if message__spans else None
+    )
+    return message
+
+
+def encode_changed_together(message: ChangedTogether, depth: int) -> bytes:
+    value: Any
+    values: Any
+    out = bytearray()
+    values = message.refs
+    if values:
+        raw = pack_fixed("Q", values, pack_fixed64)
+        size = len(raw)
+        out += _TAG_10[size] if size < 128 else tagged(10, size)
+        out += raw
+    value = message.held_message
+    if value is not None:
+        raw = encode_chat_message(value, depth - 1)
+        if raw or value._serialized_on_wire:
+            size = len(raw)
+            out += _TAG_18[size] if size < 128 else tagged(18, size)
+            out += raw
+    out += message._unknown_fields
+    return bytes(out)
+
+
+_CHANGED_TOGETHER_KEYS: dict[str, str] = {
+    "refs": "refs",
+    "message": "message",
+}
+
+
+def changed_together_from_json(members: Any, depth: int) -> ChangedTogether:
+    if type(members) is not dict:
+        raise expected("an object")
+    refs: list[int] = []
+    message_: ChatMessage | None = None
+    key = ""
+    try:
+        for key, item in members.items():
+            if item is None:
+                check_null(members, key, _CHANGED_TOGETHER_KEYS)
+            elif key == "refs":
+                refs = parse_list(item, parse_uint64)
+            elif key == "message":
+                message_ = chat_message_from_json(item, depth - 1)
+            else:
+                raise DecodeError("", "unknown field")
+    except DecodeError as error:
+        raise error.within(_CHANGED_TOGETHER_KEYS.get(key) or quoted(key)) from None
+    message = new(ChangedTogether)
+    message.refs = refs
+    message.held_message = message_
+    return message
+
+
+def changed_together_to_json(message: ChangedTogether, depth: int) -> dict[str, Any]:
+    value: Any
+    values: Any
+    out: dict[str, Any] = {}
+    values = message.refs
+    out["refs"] = [str(value) for value in values]
+    value = message.held_message
+    if value is not None and (not value._is_unset or value._serialized_on_wire):
+        out["message"] = chat_message_to_json(value, depth - 1)
     return out
 
 
@@ -8876,6 +9001,12 @@ COMPILED: dict[type, Compiled] = {
     ),
     RelayEvent: Compiled(
         decode_relay_event, encode_relay_event, relay_event_from_json, relay_event_to_json
+    ),
+    ChangedTogether: Compiled(
+        decode_changed_together,
+        encode_changed_together,
+        changed_together_from_json,
+        changed_together_to_json,
     ),
     Wanted: Compiled(decode_wanted, encode_wanted, wanted_from_json, wanted_to_json),
     ToUser: Compiled(decode_to_user, encode_to_user, to_user_from_json, to_user_to_json),

@@ -29,6 +29,11 @@ TOKENS: Final = "chat-tokens"
 
 TOKENS_REQUIRED: Final = "required"
 
+ANSWERS: Final = "chat-answers"
+"""With that call: `ANSWERS_SHARED` from a proxy that takes one answer for several changes."""
+
+ANSWERS_SHARED: Final = "shared"
+
 RETRY_AFTER: Final = "retry-after-ms"
 """In trailing metadata: when a refused request may be sent again, in milliseconds."""
 

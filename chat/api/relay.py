@@ -65,19 +65,20 @@ class RelayConversation(Conversation[RelayRequest]):
 
     Args:
         caller: the proxy.
+        shares: whether it takes one answer for several changes.
     """
 
     is_link = True
     # It has many clients, each of which may be worth a line.
     lines_of_refusals = 32
 
-    def __init__(self, context: Context, caller: Identity) -> None:
+    def __init__(self, context: Context, caller: Identity, *, shares: bool = False) -> None:
         config = context.config
         most = config.limits
         bounds = Bounds(config.relay_mailbox_bytes, most.rooms_per_proxy, most.users_per_proxy)
         super().__init__(context, bounds, caller)
         self._clients = RelayClients(context.authenticator)
-        self._answers = RelayAnswers(context, self.refused, self.put)
+        self._answers = RelayAnswers(context, self.refused, self.put, shares=shares)
         self._sends = RelaySends(context, self, self._answers)
         self._changes = RelayChanges(context, self, self._answers)
         self._people = RelayPeople(context, self)

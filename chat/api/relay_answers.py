@@ -8,7 +8,7 @@ from chat.api.context import Context
 from chat.core.encoded import batch_of
 from chat.errors import ChatError, Internal
 from codec.writing import tagged
-from gen.chat import ChangeMessageResponse, ChatMessage, RelayEvent, RelayResponse
+from gen.chat import ChangedTogether, ChangeMessageResponse, ChatMessage, RelayEvent, RelayResponse
 from hosting.logs import get_logger
 from hosting.telemetry.histogram import Tally
 
@@ -24,31 +24,41 @@ class RelayAnswers:
     Args:
         refused: counts refused commands by their error.
         put: puts an encoded response into the mailbox.
+        shares: whether the proxy takes one answer for several changes.
     """
 
-    def __init__(self, context: Context, refused: Tally, put: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, context: Context, refused: Tally, put: Callable[[bytes], None], *, shares: bool
+    ) -> None:
         self._context = context
         self._refused = refused
         self._put = put
+        self._shares = shares
 
     def tell(self, event: RelayEvent) -> None:
         """Answers a command."""
         self._put(codec.encode(RelayResponse(events=[event])))
 
     def tell_changed(self, answers: Iterable[tuple[int, ChatMessage]]) -> None:
-        """Answers changes, by their refs. Those that left one message are told the same bytes."""
-        encoded: dict[int, bytes] = {}
+        """Answers changes, by their refs: once for all that left the same message."""
+        left: dict[int, tuple[ChatMessage, list[int]]] = {}
         for ref, message in answers:
-            event = encoded.get(id(message))
+            left.setdefault(id(message), (message, []))[1].append(ref)
+        for message, refs in left.values():
             try:
-                if event is None:
-                    changed = RelayEvent(changed_message=ChangeMessageResponse(message))
-                    event = encoded[id(message)] = codec.encode(changed)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it costs this one alone
-                self.fail(ref, error)
-            else:
-                # A message continues with whatever fields follow.
-                self._put(batch_of(event + tagged(_REF, ref)))
+                if self._shares and len(refs) > 1:
+                    self.tell(RelayEvent(changed_together=ChangedTogether(refs, message)))
+                else:
+                    self._tell_each(refs, message)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it costs this message alone
+                for ref in refs:
+                    self.fail(ref, error)
+
+    def _tell_each(self, refs: Iterable[int], message: ChatMessage) -> None:
+        event = codec.encode(RelayEvent(changed_message=ChangeMessageResponse(message)))
+        for ref in refs:
+            # A message continues with whatever fields follow.
+            self._put(batch_of(event + tagged(_REF, ref)))
 
     def refuse(self, ref: int, client: int, error: ChatError) -> None:
         """Answers a command with an error, and counts it."""

@@ -9,6 +9,7 @@ from chat.api.handlers import handlers
 from chat.api.relay import MOST_COMMANDS, RelayConversation, too_many
 from gen.chat import RelayRequest, RelayResponse, RelayServiceBase
 from hosting.grpc.messages import at_most
+from hosting.metadata import ANSWERS, ANSWERS_SHARED
 
 
 class RelayService:
@@ -30,7 +31,9 @@ class RelayService:
 
     async def _relay(self, stream: Stream[RelayRequest, RelayResponse]) -> None:
         caller = self._context.authenticate_proxy(stream)
-        await RelayConversation(self._context, caller).run(stream)
+        metadata = stream.metadata
+        shares = metadata is not None and metadata.get(ANSWERS) == ANSWERS_SHARED
+        await RelayConversation(self._context, caller, shares=shares).run(stream)
 
 
 class _BoundedRelayRequest:

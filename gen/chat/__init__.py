@@ -2372,6 +2372,12 @@ class RelayEvent(_objects.Message):
     changed_message: "ChangeMessageResponse" = betterproto.message_field(15, group="event")
     """The answer to `change_message`."""
 
+    changed_together: "ChangedTogether" = betterproto.message_field(16, group="event")
+    """
+    The answer to several `change_message` that left one message, in place of a
+     `changed_message` for each; for a proxy that takes it. `ref` is 0.
+    """
+
     def __init__(
         self,
         ref: int = 0,
@@ -2389,6 +2395,7 @@ class RelayEvent(_objects.Message):
         to_user: "ToUser | None" = None,
         wanted: "Wanted | None" = None,
         changed_message: "ChangeMessageResponse | None" = None,
+        changed_together: "ChangedTogether | None" = None,
     ) -> None:
         self.ref = ref
         _event = _event_name = None
@@ -2434,6 +2441,9 @@ class RelayEvent(_objects.Message):
         if changed_message is not None:
             _event_name = _objects.only_one(_event_name, "changed_message")
             _event = changed_message
+        if changed_together is not None:
+            _event_name = _objects.only_one(_event_name, "changed_together")
+            _event = changed_together
         self.event: Final[
             ChatMessage
             | Joined
@@ -2449,9 +2459,30 @@ class RelayEvent(_objects.Message):
             | ToUser
             | Wanted
             | ChangeMessageResponse
+            | ChangedTogether
             | None
         ] = _event
         self._group_current = {"event": _event_name}
+
+
+@_objects.plain
+@dataclass(init=False, eq=False, repr=False)
+class ChangedTogether(_objects.Message):
+    """What several commands to change one message have left."""
+
+    refs: List[int] = betterproto.fixed64_field(1)
+    """The commands."""
+
+    message: "ChatMessage" = betterproto.message_field(2)
+    """The message as it stands."""
+
+    def __init__(
+        self,
+        refs: "List[int] | None" = None,
+        message: "ChatMessage | None" = None,
+    ) -> None:
+        self.refs = [*refs] if refs is not None else []
+        self.held_message: "ChatMessage | None" = message
 
 
 @_objects.plain

@@ -12,6 +12,7 @@ from typing import Final
 import betterproto
 from aiohttp import ClientConnectionResetError, WSMsgType, web
 
+import codec
 from gen.chat import (
     ChangeMessageResponse,
     ChatMessage,
@@ -284,8 +285,11 @@ class Connection(Client):
         call = self._context.calls[field]
         response = await self._context.make_call(call, request, self.caller)
         if type(response) is ChangeMessageResponse:
-            pass  # as most are
-        elif isinstance(response, GetChatHistoryResponse):
+            # As most are.
+            payload = self._context.changed.payload(response, request_id)
+            await self.socket.send_and_wait(payload)
+            return
+        if isinstance(response, GetChatHistoryResponse):
             self._session.charge_history(len(response.messages))
         elif isinstance(response, GetChangesResponse):
             self._session.charge_history(len(response.changes.messages))
@@ -295,7 +299,7 @@ class Connection(Client):
             self._session.charge_history(len(response.rooms) + (_SEARCH_PRICE if searched else 0))
         frame = ServerFrame(request_id=request_id)
         setattr(frame, call.answer, response)
-        await self.socket.send_and_wait(frame)
+        await self.socket.send_and_wait(codec.to_json(frame))
 
     async def _wait_writable(self) -> None:
         """Waits while the server is slow to confirm, as long as the client is there.

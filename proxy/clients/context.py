@@ -9,6 +9,7 @@ from proxy.clients.turns import Turns
 from proxy.config import Config
 from proxy.core.call_table import CallType
 from proxy.core.client import Caller
+from proxy.core.frames import Changed
 from proxy.core.switchboard import Switchboard
 from proxy.metrics import ProxyMetrics
 
@@ -37,6 +38,7 @@ class Context:
         calls: the unary calls, by the fields that ask for them.
         metrics: the counters.
         turns: gives turns to clients that ask for much.
+        changed: makes the answers to changes.
     """
 
     config: Config
@@ -45,3 +47,4 @@ class Context:
     calls: dict[str, CallType]
     metrics: ProxyMetrics
     turns: Turns = field(default_factory=Turns)
+    changed: Changed = field(default_factory=Changed)

@@ -14,6 +14,7 @@ numbers; the latter is brought forward last, by a span without messages if need 
 
 from typing import Final
 
+import codec
 from gen.chat import ChatMessage, RoomChanges, ServerFrame
 from proxy.clients.pages import Pages
 from proxy.clients.socket import ClientSocket
@@ -131,7 +132,7 @@ class Replay:
             told.room = page.room
         if self._work.add(_WORK * max(len(messages), 1)):
             await self._work.rest()
-        await self._socket.send_and_wait(ServerFrame(changes=told))
+        await self._socket.send_and_wait(codec.to_json(ServerFrame(changes=told)))
         return last_change
 
     async def _write(self, message: ChatMessage) -> None:
@@ -144,4 +145,4 @@ class Replay:
         if self._work.add(_WORK):
             await self._work.rest()
         frame = ServerFrame(chat_message=message, request_id=request_id)
-        await self._socket.send_and_wait(frame)
+        await self._socket.send_and_wait(codec.to_json(frame))

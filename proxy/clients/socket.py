@@ -32,7 +32,6 @@ from typing import Final
 
 from aiohttp import ClientConnectionResetError, WSCloseCode, WSMessage, WSMsgType, web
 
-import codec
 from gen.chat import ServerFrame
 from hosting.faults import Faults
 from hosting.heartbeat import Beat, Heartbeat
@@ -187,8 +186,8 @@ class ClientSocket:
         """Encodes and queues a frame, as `write` does."""
         self.write(frames.encode(frame))
 
-    async def send_and_wait(self, frame: ServerFrame) -> None:
-        """Writes an answer, and waits while the socket is full.
+    async def send_and_wait(self, payload: bytes) -> None:
+        """Writes the JSON of an answer, and waits while the socket is full.
 
         Raises:
             ClientConnectionResetError: the client is gone, or does not read.
@@ -196,7 +195,6 @@ class ClientSocket:
         # A page may be on its way here while the proxy stops: behind the end nothing is written.
         if self.is_gone:
             raise ClientConnectionResetError("the client is gone")
-        payload = codec.to_json(frame)
         if len(payload) <= _SHORT and not self.waiting_bytes:
             self.write(frames.text_frame(payload))
             return

@@ -6,7 +6,7 @@ A frame is built once and written to as many sockets as get it.
 import struct
 
 import codec
-from gen.chat import ChatMessage, Error, ServerFrame
+from gen.chat import ChangeMessageResponse, ChatMessage, Error, ServerFrame
 
 _FIN_TEXT = 0x81
 _FIN_CLOSE = 0x88
@@ -20,6 +20,28 @@ PING = bytes((0x89, 0))
 _BEFORE_MESSAGE, _BEHIND_MESSAGE = codec.to_json(ServerFrame(chat_message=ChatMessage())).split(
     codec.to_json(ChatMessage())
 )
+
+
+class Changed:
+    """Makes the payloads that answer changes of messages.
+
+    The answer to all that left one message is one object (see `proxy.core.receiver`), and those who
+    are answered come one behind the other: the same JSON is not made anew for each.
+    """
+
+    def __init__(self) -> None:
+        self._answer: ChangeMessageResponse | None = None
+        self._payload = b""
+
+    def payload(self, answer: ChangeMessageResponse, request_id: str | None) -> bytes:
+        """Returns the JSON of the frame with an answer; that object is not to change any more."""
+        if answer is not self._answer:
+            self._payload = codec.to_json(ServerFrame(changed_message=answer))
+            self._answer = answer
+        if request_id is None:
+            return self._payload
+        # Two objects become one.
+        return self._payload[:-1] + b"," + codec.to_json(ServerFrame(request_id=request_id))[1:]
 
 
 def encode(frame: ServerFrame) -> bytes:

@@ -12,7 +12,8 @@ event               meaning
 `error`             a command is refused: a send, a join, or one of `questions` and `callers`
 `authenticated`,    answers to `questions`, or for `callers`
 `admitted`,
-`changed_message`
+`changed_message`,
+`changed_together`
 `changes`, `reads`  for the followers of a room (`news`)
 `to_user`           for the followers of a room that are one user
 `typists`,          who types and who is there, for the followers of a room; and whether the
@@ -30,6 +31,7 @@ from functools import partial
 from gen.chat import (
     Admitted,
     Authenticated,
+    ChangedTogether,
     ChangeMessageResponse,
     ChatMessage,
     Error,
@@ -131,8 +133,12 @@ class Receiver:
                 self._arrived(payload, fanout)
         elif type(payload) is Stored:
             self._stored(payload, fanout)
-        elif type(payload) is ChangeMessageResponse:
+        elif isinstance(payload, ChangeMessageResponse | Authenticated | Admitted):
             self._answered(ref, payload)
+        elif type(payload) is ChangedTogether:
+            answer = ChangeMessageResponse(payload.message)
+            for each in payload.refs:
+                self._answered(each, answer)
         elif isinstance(payload, Joined):
             # Members may have to hear of it behind what they got before.
             fanout.write()
@@ -140,8 +146,6 @@ class Receiver:
         elif isinstance(payload, Error):
             if not self._answered(ref, payload):
                 self._command_refused(ref, payload)
-        elif isinstance(payload, Authenticated | Admitted):
-            self._answered(ref, payload)
         else:
             self._told(payload, fanout)
 

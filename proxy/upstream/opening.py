@@ -14,7 +14,7 @@ from grpclib.const import Cardinality
 import codec
 from gen.chat import RelayRequest, RelayResponse
 from hosting.grpc.channel import Channel
-from hosting.metadata import RELAY, TOKENS, TOKENS_REQUIRED
+from hosting.metadata import ANSWERS, ANSWERS_SHARED, RELAY, TOKENS, TOKENS_REQUIRED
 from hosting.tls import Tls
 from proxy.access import bearer
 from proxy.config import Config
@@ -102,7 +102,7 @@ class OpenLink:
                 Cardinality.STREAM_STREAM,
                 RelayRequest,
                 RelayResponse,
-                metadata=self._credential(),
+                metadata=self._metadata(),
             )
         )
         await stream.send_request()
@@ -112,11 +112,14 @@ class OpenLink:
         self.tokens_required = said is not None and said.get(TOKENS) == TOKENS_REQUIRED
         self.stream = stream
 
-    def _credential(self) -> dict[str, str] | None:
-        """Returns the proxy's own token, read anew each time: it may have been replaced.
+    def _metadata(self) -> dict[str, str]:
+        """Returns what the server is to know of the proxy.
+
+        Its own token is read anew each time: it may have been replaced.
 
         Raises:
             OSError: the file cannot be read, or holds no token.
         """
         path = self._config.upstream_token_file
-        return authorization(bearer.of_file(path)) if path else None
+        said = {ANSWERS: ANSWERS_SHARED}
+        return said | authorization(bearer.of_file(path)) if path else said

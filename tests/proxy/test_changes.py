@@ -305,6 +305,23 @@ async def test_calls_and_their_errors(http: Http) -> None:
         assert error["retryable"] is False
 
 
+async def test_each_of_many_is_answered_by_its_own_request_id(http: Http) -> None:
+    """The server answers all of them at once, as they leave the same message."""
+    clients = [await connect(http) for _ in range(5)]
+    sent = (await clients[0].ask(chat_message=message("lobby")))["chat_message"]
+    about = {"room_id": "lobby", "seq": sent["seq"]}
+    names = [None, "a", 'b"', "", None]
+    for nth, (client, name) in enumerate(zip(clients, names, strict=True)):
+        given = {} if name is None else {"request_id": name}
+        await client.send(change_message=about | {"user_id": f"user-{nth}", "react": "👍"}, **given)
+    for client, name in zip(clients, names, strict=True):
+        answer = await client.receive()
+        assert answer.get("request_id") == name
+        changed = answer["changed_message"]["message"]
+        assert changed["id"] == sent["id"]
+        assert changed["extra"]["state"]["reactions"][0]["count"] >= 1
+
+
 async def test_call_is_made_again_on_the_next_link(node: Node, http: Http) -> None:
     client = await joined(http, "lobby")
     await client.ask(chat_message=message("lobby"))

@@ -10,7 +10,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 import proxy
-from gen.chat import ChatServiceStub, GetChatHistoryRequest, ServerFrame
+from gen.chat import ChatServiceStub, GetChatHistoryRequest
 from proxy.http.routes import WEBSOCKETS
 from tests.faults.link import Link
 from tests.kit.processes import not_listening
@@ -71,7 +71,7 @@ async def test_page_that_comes_behind_the_end_of_a_socket(proxy_config: proxy.Co
         [connection] = server.app[WEBSOCKETS]._open  # noqa: SLF001
         connection.socket.go_away()
         with pytest.raises(aiohttp.ClientConnectionResetError):
-            await connection.socket.send_and_wait(ServerFrame())
+            await connection.socket.send_and_wait(b"{}")
         assert await client.closed() == 1001
 
 

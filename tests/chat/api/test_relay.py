@@ -10,6 +10,7 @@ from grpclib.client import Channel
 import chat
 from chat.api.relay import MOST_COMMANDS
 from gen.chat import (
+    ChangeMessageRequest,
     ChatMessage,
     ChatServiceStub,
     ErrorCode,
@@ -22,6 +23,7 @@ from gen.chat import (
     RelayServiceStub,
     UserStatus,
 )
+from hosting.metadata import ANSWERS, ANSWERS_SHARED
 from tests.support import ChatCall, RelayCall, message, seqs
 
 
@@ -294,6 +296,30 @@ async def test_messages_cross_relay_and_chat(relay: RelayCall, stub: ChatService
         assert (await relay.event()).chat_message.content == "from a client"
         relay.batch(send(2, message(content="from a proxy")))
         assert (await client.hear()).content == "from a proxy"
+
+
+async def test_answers_are_shared_with_a_proxy_that_takes_that(
+    stub: ChatServiceStub, channel: Channel
+) -> None:
+    async with ChatCall(stub) as call:
+        await call.post(message())
+        await call.post(message())
+
+    def react(ref: int, seq: int, user_id: str) -> RelayCommand:
+        request = ChangeMessageRequest("room", seq, user_id, react="+1")
+        return RelayCommand(ref=ref, change_message=request)
+
+    taking = RelayServiceStub(channel, metadata={ANSWERS: ANSWERS_SHARED})
+    async with RelayCall(taking) as relay:
+        relay.batch(
+            *(react(1, 1, "ada"), react(2, 2, "ada"), react(3, 1, "bob"), react(4, 9, "bob"))
+        )
+        events = {event.ref: event for event in await relay.events(3)}
+        assert events[0].changed_together.refs == [1, 3]
+        [reaction] = events[0].changed_together.message.extra.state.reactions
+        assert reaction.user_ids == ["ada", "bob"]
+        assert events[2].changed_message.message.seq == 2
+        assert events[4].error.code == ErrorCode.NOT_FOUND
 
 
 @pytest.mark.parametrize("more", [0, 1])

@@ -1,5 +1,6 @@
 """A replay of changes, while the proxy hears of more."""
 
+import codec
 from gen.chat import (
     GetChangesResponse,
     Joined,
@@ -38,9 +39,10 @@ class SlowSocket(ClientSocket):
     def is_gone(self) -> bool:
         return False
 
-    async def send_and_wait(self, frame: ServerFrame) -> None:
-        assert isinstance(frame.payload, RoomChanges)
-        self.told.append(frame.payload)
+    async def send_and_wait(self, payload: bytes) -> None:
+        told = codec.from_json(ServerFrame, payload).payload
+        assert isinstance(told, RoomChanges)
+        self.told.append(told)
         self._room.last_change = 8
 
 
