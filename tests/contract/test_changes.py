@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import codec
-from chat.errors import FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted
+from chat.errors import NotFound, PermissionDenied, ResourceExhausted
 from chat.storage.base import PAGE_BYTES, Range, Store, message_size
 from chat.storage.changes import Change, is_deleted, state_of
 from chat.storage.listener import Head
@@ -60,23 +60,6 @@ async def test_edit(engine: Engine, store: Store) -> None:
     assert (change.seq, change.content, change.state) == (1, "hello", state(changed))
 
 
-async def test_repeated_change_changes_nothing(engine: Engine, store: Store) -> None:
-    await store.append([message()])
-    for change in (
-        asked(content="other"),
-        asked(react="👍", by="ben"),
-        asked(pinned=True, moderator=True),
-        asked(pinned=False, moderator=True),
-        asked(unreact="👍", by="ben"),
-        asked(delete=Delete()),
-    ):
-        first = await store.change(change)
-        before, told = await head(store), len(engine.changed)
-        assert await store.change(change) == first
-        assert await head(store) == before
-        assert len(engine.changed) == told
-
-
 async def test_deleted_message_keeps_its_place_and_its_name(store: Store) -> None:
     extra = MessageExtra(mentions=["ben"], data="{}")
     sent = message(key="k")
@@ -94,48 +77,6 @@ async def test_deleted_message_keeps_its_place_and_its_name(store: Store) -> Non
     assert await store.last_seq("room") == 2
 
 
-async def test_deleted_by_a_moderator(store: Store) -> None:
-    await store.append([message()])
-    tombstone = await store.change(asked(by="mod", moderator=True, delete=Delete()))
-    assert state(tombstone).deleted_by == "mod"
-
-
-async def test_deleted_message_takes_no_other_change(engine: Engine, store: Store) -> None:
-    await store.append([message()])
-    await store.change(asked(delete=Delete()))
-    for refused in (
-        asked(content="x"),
-        asked(react="👍"),
-        asked(pinned=True, moderator=True),
-    ):
-        with pytest.raises(FailedPrecondition):
-            await store.change(refused)
-    for holds in (asked(unreact="👍"), asked(pinned=False, moderator=True)):
-        assert is_deleted(await store.change(holds))
-    assert await head(store) == Head(1, 1)
-    assert len(engine.changed) == 1
-
-
-async def test_rights(store: Store) -> None:
-    await store.append([message()])
-    for refused in (
-        asked(by="ben", content="x"),
-        asked(by="mod", moderator=True, content="x"),
-        asked(by="ben", delete=Delete()),
-        asked(pinned=True),
-    ):
-        with pytest.raises(PermissionDenied):
-            await store.change(refused)
-    assert await head(store) == Head(1, 0)
-
-
-@pytest.mark.parametrize("seq", [0, 3, 2**32 - 1])
-async def test_no_such_message(store: Store, seq: int) -> None:
-    await store.append([message(), message(key="2")])
-    with pytest.raises(NotFound, match=f"room has no message {seq}"):
-        await store.change(asked(seq, react="👍"))
-
-
 async def test_no_such_room(store: Store) -> None:
     with pytest.raises(NotFound, match="room nowhere has no message 1"):
         await store.change(Change(ChangeMessageRequest("nowhere", 1, "ada", react="x")))
@@ -143,15 +84,6 @@ async def test_no_such_room(store: Store) -> None:
     assert await store.count_changes("nowhere", 0, 5) == 0
     assert await store.reactions("nowhere", 1, "", None, 5) == []
     assert (await store.mark("ada", "nowhere", 7, back=False)).seq == 0
-
-
-async def test_if_change(store: Store) -> None:
-    await store.append([message()])
-    await store.change(asked(content="a", if_change=0))
-    with pytest.raises(FailedPrecondition, match="if_change"):
-        await store.change(asked(content="b", if_change=0))
-    await store.change(asked(content="a", if_change=0))  # it holds already
-    assert (await store.change(asked(content="b", if_change=1))).content == "b"
 
 
 async def test_reactions(store: Store) -> None:

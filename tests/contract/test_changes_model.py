@@ -18,7 +18,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from chat.errors import ChatError
+from chat.errors import ChatError, FailedPrecondition, NotFound, PermissionDenied
 from chat.storage.base import Range, Store
 from chat.storage.changes import Change, is_deleted, state_of, with_change
 from chat.storage.rooms import room_of
@@ -55,7 +55,8 @@ requests = st.builds(
     lambda room, seq, user, if_change, wish: ChangeMessageRequest(
         room, seq, user, if_change, **wish
     ),
-    rooms, st.integers(0, 6), users, st.none() | st.integers(0, 3), wishes,
+    rooms, st.integers(1, 2) | st.sampled_from([0, 3, 4, 5, 2**32 - 1]), users,
+    st.none() | st.integers(0, 3), wishes,
 )  # fmt: skip
 
 pytestmark = pytest.mark.timeout(300)
@@ -71,6 +72,7 @@ class Kept:
     change: int = 0
     has_new_text: bool = False
     deleted: bool = False
+    deleted_by: str | None = None
     pinned: bool = False
     reactions: dict[str, list[str]] = field(default_factory=dict)
 
@@ -81,7 +83,8 @@ class Kept:
         before = repr(self)
         if name == "content" and isinstance(value, str):
             self.text = value
-        elif name == "delete":
+        elif name == "delete" and not self.deleted:
+            self.deleted_by = None if who == self.sender_id else who
             self.text, self.deleted, self.pinned = "", True, False
             self.reactions, self.mentions = {}, set()
         elif isinstance(value, bool):
@@ -149,6 +152,8 @@ class ChangesMachine(RuleBasedStateMachine):
         self.marks: dict[tuple[str, str], int] = {}
         self.erased: set[str] = set()
         self.keys = 0
+        for room in ROOMS:
+            self.append(room, "ada", "hello", None, 2)
 
     async def open(self) -> Store:
         return await self.stack.enter_async_context(self.engine.open())
@@ -189,26 +194,18 @@ class ChangesMachine(RuleBasedStateMachine):
         before = dict(self.change)
         last = asked[-1]
         self.runner.run(repeat())
-        room = self.model[last.room_id]
-        if 1 <= last.seq <= len(room) and self.may(room[last.seq - 1], last, moderator):
-            self.note(room[last.seq - 1], last)
+        if self.refusal(last, moderator) is None:
+            self.note(last)
         assert sum(self.change.values()) - sum(before.values()) <= 1
 
     def ask_once(self, request: ChangeMessageRequest, moderator: bool) -> None:
-        room = self.model[request.room_id]
-        kept = room[request.seq - 1] if 1 <= request.seq <= len(room) else None
-        expected = kept is not None and self.may(kept, request, moderator)
-        if kept is not None and expected and request.if_change not in (None, kept.change):
-            trial = replace(kept, reactions={k: [*v] for k, v in kept.reactions.items()})
-            expected = not trial.obey(request)
-        try:
-            found = self.runner.run(self._change(Change(request, moderator)))
-        except ChatError:
-            assert not expected
+        refusal = self.refusal(request, moderator)
+        if refusal is not None:
+            with pytest.raises(refusal):
+                self.runner.run(self._change(Change(request, moderator)))
             return
-        assert expected
-        assert kept is not None
-        self.note(kept, request)
+        found = self.runner.run(self._change(Change(request, moderator)))
+        kept = self.note(request)
         assert found.seq == request.seq
         self.compare(found, kept)
         self.changes(request.room_id, max(0, kept.change - 1), 1)
@@ -216,19 +213,31 @@ class ChangesMachine(RuleBasedStateMachine):
     async def _change(self, change: Change) -> ChatMessage:
         return await self.store.change(change)
 
-    def may(self, kept: Kept, request: ChangeMessageRequest, moderator: bool) -> bool:
-        """Whether the rules allow a request."""
+    def refusal(self, request: ChangeMessageRequest, moderator: bool) -> type[ChatError] | None:
+        """What the rules say against a request."""
+        room = self.model[request.room_id]
+        if not 1 <= request.seq <= len(room):
+            return NotFound
+        kept = room[request.seq - 1]
         name, value = betterproto.which_one_of(request, "change")
         own = kept.sender_id == request.user_id
-        allowed = {"content": own, "delete": own or moderator, "pinned": moderator}.get(name, True)
-        return allowed and (not kept.deleted or name in ("delete", "unreact") or value is False)
+        if not {"content": own, "delete": own or moderator, "pinned": moderator}.get(name, True):
+            return PermissionDenied
+        if kept.deleted and name not in ("delete", "unreact") and value is not False:
+            return FailedPrecondition
+        trial = replace(kept, reactions={k: [*v] for k, v in kept.reactions.items()})
+        if request.if_change not in (None, kept.change) and trial.obey(request):
+            return FailedPrecondition
+        return None
 
-    def note(self, kept: Kept, request: ChangeMessageRequest) -> None:
+    def note(self, request: ChangeMessageRequest) -> Kept:
+        kept = self.model[request.room_id][request.seq - 1]
         text = kept.text
         if kept.obey(request):
             self.change[request.room_id] += 1
             kept.change = self.change[request.room_id]
             kept.has_new_text = kept.has_new_text or kept.text != text
+        return kept
 
     @rule(user=users, room=rooms, seq=st.integers(0, 8), back=st.booleans())
     def mark(self, user: str, room: str, seq: int, back: bool) -> None:
@@ -373,6 +382,7 @@ class ChangesMachine(RuleBasedStateMachine):
         assert found.content == kept.text
         assert is_deleted(found) == kept.deleted
         assert (state.change, state.pinned) == (kept.change, kept.pinned)
+        assert state.deleted_by == kept.deleted_by
         assert state.reactions == [
             Reaction(emoji, len(given), given) for emoji, given in kept.reactions.items()
         ]
