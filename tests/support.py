@@ -5,6 +5,7 @@ import resource
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
+    Awaitable,
     Callable,
     Iterable,
     Iterator,
@@ -15,6 +16,7 @@ from dataclasses import replace
 from typing import Any, Generic, Self, TypeVar, cast
 
 import betterproto
+import pytest
 from grpclib import GRPCError, Status
 from grpclib.client import Channel
 from grpclib.config import Configuration
@@ -238,6 +240,13 @@ class RelayCall(LiveCall[RelayRequest, RelayResponse]):
     async def events(self, number: int) -> list[RelayEvent]:
         """Returns the next events."""
         return [await self.event() for _ in range(number)]
+
+
+async def refusal(answer: Awaitable[object]) -> str:
+    """The status and the text with which a call is refused."""
+    with pytest.raises(GRPCError) as refused:
+        await answer
+    return f"{refused.value.status.name}: {refused.value.message}"
 
 
 def told(lines: Iterable[MutableMapping[str, Any]]) -> list[MutableMapping[str, Any]]:

@@ -1,9 +1,7 @@
 """`Chat`: a live stream over a real connection, with the generated stub."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from grpclib import Status
 
 from gen.chat import (
@@ -15,18 +13,6 @@ from gen.chat import (
     Left,
 )
 from tests.support import ChatCall, message, seqs
-
-
-@pytest.fixture
-async def ada(stub: ChatServiceStub) -> AsyncIterator[ChatCall]:
-    async with ChatCall(stub) as call:
-        yield call
-
-
-@pytest.fixture
-async def bob(stub: ChatServiceStub) -> AsyncIterator[ChatCall]:
-    async with ChatCall(stub) as call:
-        yield call
 
 
 async def heard_before_left(call: ChatCall, room_id: str) -> list[ChatStream]:
@@ -98,17 +84,17 @@ async def test_only_the_answer_has_the_request_id(ada: ChatCall, bob: ChatCall) 
     assert (await bob.receive()).request_id is None
 
 
-@pytest.mark.parametrize("request_id", ["", "x", "ünïcode 😀\n\0", "x" * 1000])
-async def test_request_id_returns_unchanged(ada: ChatCall, request_id: str) -> None:
-    ada.join("room", request_id=request_id)
-    assert (await ada.receive()).request_id == request_id
-    ada.say(message(), request_id=request_id)
-    assert (await ada.receive()).request_id == request_id
-    ada.say(message(content=""), request_id=request_id)
-    refused = await ada.receive()
-    assert (refused.request_id, bool(refused.error.message)) == (request_id, True)
-    ada.leave("room", request_id=request_id)
-    assert (await ada.receive()).request_id == request_id
+async def test_request_id_returns_unchanged(ada: ChatCall) -> None:
+    for request_id in ("", "x", "ünïcode 😀\n\0", "x" * 1000):
+        ada.join("room", request_id=request_id)
+        assert (await ada.receive()).request_id == request_id
+        ada.say(message(), request_id=request_id)
+        assert (await ada.receive()).request_id == request_id
+        ada.say(message(content=""), request_id=request_id)
+        refused = await ada.receive()
+        assert (refused.request_id, bool(refused.error.message)) == (request_id, True)
+        ada.leave("room", request_id=request_id)
+        assert (await ada.receive()).request_id == request_id
 
 
 async def test_repeat_returns_the_original(ada: ChatCall, bob: ChatCall) -> None:
@@ -175,40 +161,28 @@ REFUSED = [
     (ChatStream(left=Left("room")), "payload: expected one of chat_message, join, leave"),
     (ChatStream(chat_message=message("")), "chat_message.room_id: must not be empty"),
     (
-        ChatStream(chat_message=message(sender_id="")),
-        "chat_message.sender_id: must not be empty",
-    ),
-    (ChatStream(chat_message=message(content="")), "chat_message.content: must not be empty"),
-    (
-        ChatStream(chat_message=message(content="x" * 16385)),
-        "chat_message.content: must have at most 16384 bytes of UTF-8",
-    ),
-    (
-        ChatStream(chat_message=message(key="x" * 65)),
-        "chat_message.id: must have at most 64 characters",
-    ),
-    (
         ChatStream(chat_message=message("a\nb")),
         "chat_message.room_id: must not contain control characters",
     ),
 ]
 
 
-@pytest.mark.parametrize(("request_", "text"), REFUSED)
-async def test_refusal_names_the_field(ada: ChatCall, request_: ChatStream, text: str) -> None:
-    ada.put(request_)
-    error = (await ada.receive()).error
-    assert (error.code, error.message) == (ErrorCode.INVALID_ARGUMENT, text)
-    assert not error.retryable
+async def test_refusal_names_the_field(ada: ChatCall) -> None:
+    """The rules themselves have their own tests."""
+    for request, text in REFUSED:
+        ada.put(request)
+        error = (await ada.receive()).error
+        assert (error.code, error.message) == (ErrorCode.INVALID_ARGUMENT, text)
+        assert not error.retryable
     assert (await ada.post(message())).seq == 1
 
 
-@pytest.mark.parametrize("room_id", ["", "x" * 65, "\x00"])
-async def test_join_and_leave_refuse_wrong_rooms(ada: ChatCall, room_id: str) -> None:
-    ada.join(room_id)
-    assert (await ada.receive()).error.message.startswith("join.room_id: must")
-    ada.leave(room_id)
-    assert (await ada.receive()).error.message.startswith("leave.room_id: must")
+async def test_join_and_leave_refuse_wrong_rooms(ada: ChatCall) -> None:
+    for room_id in ("", "x" * 65, "\x00"):
+        ada.join(room_id)
+        assert (await ada.receive()).error.message.startswith("join.room_id: must")
+        ada.leave(room_id)
+        assert (await ada.receive()).error.message.startswith("leave.room_id: must")
 
 
 async def test_largest_message_fits(ada: ChatCall) -> None:

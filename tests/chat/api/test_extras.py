@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-from grpclib.client import Channel
 
 import chat
 from gen.chat import (
@@ -16,7 +15,6 @@ from gen.chat import (
     MessageExtra,
     MessageState,
     RelayCommand,
-    RelayServiceStub,
 )
 from tests.support import ChatCall, RelayCall, message
 
@@ -65,27 +63,26 @@ async def test_extra_is_stored_as_it_was_sent(stub: ChatServiceStub, call: ChatC
     assert await newest(stub) == stored
 
 
-@pytest.mark.parametrize("told", WRONG)
-async def test_wrong_extra_is_refused(call: ChatCall, told: str) -> None:
-    call.say(with_extra(WRONG[told]), "1")
-    answer = await call.receive()
-    assert (answer.error.message, answer.request_id) == (f"chat_message.extra.{told}", "1")
+async def test_wrong_extra_is_refused(call: ChatCall) -> None:
+    for told, extra in WRONG.items():
+        call.say(with_extra(extra), "1")
+        answer = await call.receive()
+        assert (answer.error.message, answer.request_id) == (f"chat_message.extra.{told}", "1")
     assert (await call.post(message())).seq == 4
 
 
 @pytest.mark.usefixtures("call")
 async def test_wrong_extra_is_refused_at_the_other_door(
-    channel: Channel, stub: ChatServiceStub
+    relay: RelayCall, stub: ChatServiceStub
 ) -> None:
     """Each alone: those beside it in the batch are stored, in their order."""
-    async with RelayCall(RelayServiceStub(channel)) as relay:
-        extras = [*WRONG.values(), MessageExtra(reply_to=1), MessageExtra(state=STATE)]
-        commands = [
-            RelayCommand(ref=number, chat_message=with_extra(extra))
-            for number, extra in enumerate(extras, 1)
-        ]
-        relay.batch(RelayCommand(ref=99, chat_message=message()), *commands)
-        events = {event.ref: event for event in await relay.events(len(extras) + 1)}
+    extras = [*WRONG.values(), MessageExtra(reply_to=1), MessageExtra(state=STATE)]
+    commands = [
+        RelayCommand(ref=number, chat_message=with_extra(extra))
+        for number, extra in enumerate(extras, 1)
+    ]
+    relay.batch(RelayCommand(ref=99, chat_message=message()), *commands)
+    events = {event.ref: event for event in await relay.events(len(extras) + 1)}
     refused = [events[ref].error.message for ref in range(1, len(WRONG) + 1)]
     assert refused == [f"chat_message.extra.{told}" for told in WRONG]
     stored = [events[ref].chat_message for ref in (99, len(WRONG) + 1, len(WRONG) + 2)]
@@ -111,10 +108,8 @@ async def test_deleted_message_may_be_answered(stub: ChatServiceStub, call: Chat
     assert (await call.post(with_extra(MessageExtra(reply_to=1)))).extra.reply_to == 1
 
 
-@pytest.mark.parametrize("extra", [MessageExtra(), MessageExtra(state=STATE)])
-async def test_empty_extra_becomes_none(
-    stub: ChatServiceStub, call: ChatCall, extra: MessageExtra
-) -> None:
-    stored = await call.post(with_extra(extra))
-    assert stored.held_extra is None
-    assert await newest(stub) == stored
+async def test_empty_extra_becomes_none(stub: ChatServiceStub, call: ChatCall) -> None:
+    for extra in (MessageExtra(), MessageExtra(state=STATE)):
+        stored = await call.post(with_extra(extra))
+        assert stored.held_extra is None
+        assert await newest(stub) == stored

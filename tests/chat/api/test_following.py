@@ -1,6 +1,5 @@
 """Streams that follow what becomes of messages, and how far users have read."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -42,18 +41,6 @@ def chat_config(chat_config: chat.Config) -> chat.Config:
     return replace(chat_config, database=chat.IN_MEMORY, replay_messages=REPLAY)
 
 
-@pytest.fixture
-async def sender(stub: ChatServiceStub) -> AsyncIterator[ChatCall]:
-    async with ChatCall(stub) as call:
-        yield call
-
-
-@pytest.fixture
-async def call(stub: ChatServiceStub) -> AsyncIterator[ChatCall]:
-    async with ChatCall(stub) as call:
-        yield call
-
-
 async def fill(sender: ChatCall, number: int) -> None:
     for _ in range(number):
         await sender.post(message(ROOM))
@@ -76,40 +63,38 @@ def shown(change: MessageChange) -> tuple[int, str | None, int]:
     return change.seq, change.content, change.state.change
 
 
-async def test_only_followers_are_told(
-    stub: ChatServiceStub, sender: ChatCall, call: ChatCall
-) -> None:
+async def test_only_followers_are_told(stub: ChatServiceStub, ada: ChatCall, bob: ChatCall) -> None:
     """A client of the contract alone gets messages, and nothing else."""
-    await fill(sender, 2)
-    assert (await join(call, CHANGES)).last_change == 0
+    await fill(ada, 2)
+    assert (await join(bob, CHANGES)).last_change == 0
     await change(stub, 2, content="better")
-    told = await changes(call)
+    told = await changes(bob)
     assert (told.room_id, told.after_change, told.last_change) == (ROOM, 0, 1)
     assert [shown(each) for each in told.messages] == [(2, "better", 1)]
     await change(stub, 2, delete=Delete())
-    assert [shown(each) for each in (await changes(call)).messages] == [(2, "", 2)]
-    await fill(sender, 1)
-    assert (await call.hear()).seq == 3
+    assert [shown(each) for each in (await changes(bob)).messages] == [(2, "", 2)]
+    await fill(ada, 1)
+    assert (await bob.hear()).seq == 3
 
 
 async def test_missed_changes_come_before_missed_messages(
-    stub: ChatServiceStub, sender: ChatCall, call: ChatCall
+    stub: ChatServiceStub, ada: ChatCall, bob: ChatCall
 ) -> None:
     """A message that the client does not have comes as it stands, and its change with it."""
-    await fill(sender, 4)
+    await fill(ada, 4)
     for seq in (1, 2, 4, 1):
         await change(stub, seq, react=f"{seq}")
         await change(stub, seq, content=f"text {seq}")
-    joined = await join(call, CHANGES, after_seq=2, after_change=1)
+    joined = await join(bob, CHANGES, after_seq=2, after_change=1)
     assert (joined.recovered, joined.last_seq, joined.last_change) == (True, 4, 6)
-    told = await changes(call)
+    told = await changes(bob)
     assert (told.after_change, told.last_change) == (1, 6)
     assert [shown(each) for each in told.messages] == [(1, "text 1", 2), (2, "text 2", 4)]
-    missed = await call.hear_many(2)
+    missed = await bob.hear_many(2)
     assert [(each.seq, each.content) for each in missed] == [(3, "hello"), (4, "text 4")]
     assert missed[1].extra.state.change == 6
     await change(stub, 4, pinned=True)
-    told = await changes(call)
+    told = await changes(bob)
     # It may begin with what the client has already.
     assert told.after_change <= 6
     assert told.last_change == 7
@@ -117,38 +102,36 @@ async def test_missed_changes_come_before_missed_messages(
 
 
 async def test_nothing_is_repeated_to_who_has_it_all(
-    stub: ChatServiceStub, sender: ChatCall, call: ChatCall
+    stub: ChatServiceStub, ada: ChatCall, bob: ChatCall
 ) -> None:
-    await fill(sender, 1)
+    await fill(ada, 1)
     await change(stub, 1, react="+1")
-    joined = await join(call, CHANGES, after_seq=1, after_change=1)
+    joined = await join(bob, CHANGES, after_seq=1, after_change=1)
     assert (joined.recovered, joined.last_change) == (True, 1)
-    await fill(sender, 1)
-    assert (await call.hear()).seq == 2
+    await fill(ada, 1)
+    assert (await bob.hear()).seq == 2
 
 
 @pytest.mark.parametrize(("changed", "recovered"), [(REPLAY, True), (REPLAY + 1, False)])
 async def test_replay_of_changes_is_bounded_by_messages(
-    stub: ChatServiceStub, sender: ChatCall, call: ChatCall, changed: int, recovered: bool
+    stub: ChatServiceStub, ada: ChatCall, bob: ChatCall, changed: int, recovered: bool
 ) -> None:
-    await fill(sender, REPLAY + 1)
+    await fill(ada, REPLAY + 1)
     for seq in [*range(1, changed + 1), 1]:
         await change(stub, seq, react="+1")
         await change(stub, seq, pinned=True)
-    joined = await join(call, CHANGES, after_seq=REPLAY + 1, after_change=0)
+    joined = await join(bob, CHANGES, after_seq=REPLAY + 1, after_change=0)
     assert joined.recovered == recovered
     assert joined.last_change == 2 * changed
     if recovered:
-        assert len((await changes(call)).messages) == changed
+        assert len((await changes(bob)).messages) == changed
     await change(stub, 1, content="live")
-    assert (await changes(call)).last_change == 2 * changed + 1
+    assert (await changes(bob)).last_change == 2 * changed + 1
 
 
-async def test_position_of_another_history_is_not_recovered(
-    sender: ChatCall, call: ChatCall
-) -> None:
-    await fill(sender, 1)
-    joined = await join(call, CHANGES, after_seq=1, after_change=1)
+async def test_position_of_another_history_is_not_recovered(ada: ChatCall, bob: ChatCall) -> None:
+    await fill(ada, 1)
+    joined = await join(bob, CHANGES, after_seq=1, after_change=1)
     assert (joined.recovered, joined.last_change) == (False, 0)
 
 
@@ -166,41 +149,41 @@ async def test_position_of_another_history_is_not_recovered(
     ],
 )
 async def test_bad_join_is_refused_and_changes_nothing(
-    stub: ChatServiceStub, sender: ChatCall, call: ChatCall, asked: dict[str, Any], text: str
+    stub: ChatServiceStub, ada: ChatCall, bob: ChatCall, asked: dict[str, Any], text: str
 ) -> None:
-    await fill(sender, 1)
-    await join(call, CHANGES)
-    call.join(ROOM, request_id="bad", **asked)
-    response = await call.receive()
+    await fill(ada, 1)
+    await join(bob, CHANGES)
+    bob.join(ROOM, request_id="bad", **asked)
+    response = await bob.receive()
     assert response.request_id == "bad"
     assert response.error.code == ErrorCode.INVALID_ARGUMENT
     assert response.error.message == text
     await change(stub, 1, react="+1")
-    assert (await changes(call)).last_change == 1
+    assert (await changes(bob)).last_change == 1
 
 
 async def test_following_nothing_is_as_leaving_it_out(
-    stub: ChatServiceStub, sender: ChatCall, call: ChatCall
+    stub: ChatServiceStub, ada: ChatCall, bob: ChatCall
 ) -> None:
-    await fill(sender, 1)
-    await join(call, CHANGES)
-    assert (await join(call, JoinFollow.NONE)).last_change is None
+    await fill(ada, 1)
+    await join(bob, CHANGES)
+    assert (await join(bob, JoinFollow.NONE)).last_change is None
     await change(stub, 1, react="+1")
-    await fill(sender, 1)
-    assert (await call.hear()).seq == 2
+    await fill(ada, 1)
+    assert (await bob.hear()).seq == 2
 
 
 async def test_storm_is_told_in_frames_that_chain(
-    stub: ChatServiceStub, sender: ChatCall, call: ChatCall
+    stub: ChatServiceStub, ada: ChatCall, bob: ChatCall
 ) -> None:
-    await fill(sender, 3)
-    await join(call, CHANGES)
+    await fill(ada, 3)
+    await join(bob, CHANGES)
     for number in range(1, 31):
         await change(stub, 1 + number % 3, content=f"text {number}")
     position = 0
     texts: dict[int, str | None] = {}
     while position < 30:
-        told = await changes(call)
+        told = await changes(bob)
         assert told.after_change == position
         position = told.last_change
         texts.update((each.seq, each.content) for each in told.messages)
@@ -208,23 +191,23 @@ async def test_storm_is_told_in_frames_that_chain(
 
 
 async def test_room_that_is_set_is_told_to_followers(
-    stub: ChatServiceStub, sender: ChatCall, call: ChatCall, relay: RelayCall
+    stub: ChatServiceStub, ada: ChatCall, bob: ChatCall, relay: RelayCall
 ) -> None:
     """Live, in a replay, and to proxies: at its place among the changes of messages."""
-    await fill(sender, 2)
-    await join(call, CHANGES)
+    await fill(ada, 2)
+    await join(bob, CHANGES)
     relay.batch(RelayCommand(ref=1, join=Join(ROOM, follow=[CHANGES])))
     await relay.event()
     first = (await stub.set_room(SetRoomRequest(Room(ROOM, "First")))).room
-    for told in (await changes(call), (await relay.event()).changes):
+    for told in (await changes(bob), (await relay.event()).changes):
         assert told == RoomChanges(ROOM, 0, 1, room=first)
     # What comes within a quarter of a second is told together, as it stands.
     await change(stub, 1, content="better")
     second = (await stub.set_room(SetRoomRequest(Room(ROOM, "Second")))).room
     await change(stub, 2, react="+1")
-    told = await changes(call)
+    told = await changes(bob)
     while told.last_change < 4:
-        later = await changes(call)
+        later = await changes(bob)
         assert later.after_change == told.last_change
         later.after_change, later.room = told.after_change, room_of(later) or told.room
         later.messages[:0] = told.messages
@@ -243,32 +226,32 @@ async def test_room_that_is_set_is_told_to_followers(
     assert (page.changes.room, page.has_more, page.changes.last_change) == (second, True, 3)
 
 
-async def test_empty_room_that_is_set_is_told(stub: ChatServiceStub, call: ChatCall) -> None:
-    assert (await join(call, CHANGES)).last_seq == 0
+async def test_empty_room_that_is_set_is_told(stub: ChatServiceStub, bob: ChatCall) -> None:
+    assert (await join(bob, CHANGES)).last_seq == 0
     room = (await stub.set_room(SetRoomRequest(Room(ROOM, "Title")))).room
-    assert await changes(call) == RoomChanges(ROOM, 0, 1, room=room)
-    joined = await join(call, CHANGES, after_seq=0, after_change=0)
+    assert await changes(bob) == RoomChanges(ROOM, 0, 1, room=room)
+    joined = await join(bob, CHANGES, after_seq=0, after_change=0)
     assert (joined.recovered, joined.last_seq, joined.last_change) == (True, 0, 1)
-    assert (await changes(call)).room == room
+    assert (await changes(bob)).room == room
 
 
 async def test_marks_go_to_who_speaks_for_the_user(
-    stub: ChatServiceStub, sender: ChatCall, call: ChatCall, relay: RelayCall
+    stub: ChatServiceStub, ada: ChatCall, bob: ChatCall, relay: RelayCall
 ) -> None:
     """By having sent, or by the join; and to proxies, for their clients."""
-    await fill(sender, 2)
-    await join(sender, CHANGES)
-    await join(call, READS, user_id="bob")
+    await fill(ada, 2)
+    await join(ada, CHANGES)
+    await join(bob, READS, user_id="bob")
     relay.batch(RelayCommand(ref=1, join=Join(ROOM, follow=[CHANGES])))
     await relay.event()
     mark = Mark(ROOM, 1, 0)
     for user_id in ("ada", "bob", "eve"):
         await stub.mark_read(MarkReadRequest(ROOM, 1, user_id))
-    assert (await sender.receive()).mark == mark
+    assert (await ada.receive()).mark == mark
     # The first is told at once, and the others together.
-    assert (await call.receive()).reads == Reads(ROOM, ["ada"], [1])
-    assert (await call.receive()).mark == mark
-    assert (await call.receive()).reads == Reads(ROOM, ["bob", "eve"], [1, 1])
+    assert (await bob.receive()).reads == Reads(ROOM, ["ada"], [1])
+    assert (await bob.receive()).mark == mark
+    assert (await bob.receive()).reads == Reads(ROOM, ["bob", "eve"], [1, 1])
     events = await relay.events(3)
     assert [event.to_user for event in events] == [
         ToUser(user_id, mark=mark) for user_id in ("ada", "bob", "eve")
@@ -277,9 +260,9 @@ async def test_marks_go_to_who_speaks_for_the_user(
 
 
 async def test_proxy_follows_and_resumes(
-    stub: ChatServiceStub, sender: ChatCall, relay: RelayCall
+    stub: ChatServiceStub, ada: ChatCall, relay: RelayCall
 ) -> None:
-    await fill(sender, 2)
+    await fill(ada, 2)
     await change(stub, 1, content="better")
     again = Join(ROOM, after_seq=1, follow=[CHANGES], after_change=0)
     relay.batch(RelayCommand(ref=7, join=again))
@@ -294,8 +277,8 @@ async def test_proxy_follows_and_resumes(
     assert (await relay.event()).changes.last_change == 2
 
 
-async def test_proxy_changes_messages(sender: ChatCall, relay: RelayCall) -> None:
-    await fill(sender, 1)
+async def test_proxy_changes_messages(ada: ChatCall, relay: RelayCall) -> None:
+    await fill(ada, 1)
     relay.batch(
         RelayCommand(ref=1, change_message=ChangeMessageRequest(ROOM, 1, "ada", content="1")),
         RelayCommand(ref=2, change_message=ChangeMessageRequest(ROOM, 1, "bob", content="2")),
@@ -312,14 +295,14 @@ async def test_proxy_changes_messages(sender: ChatCall, relay: RelayCall) -> Non
     assert events[5].error.code == ErrorCode.INVALID_ARGUMENT
 
 
-async def test_extra_passes_both_doors(call: ChatCall, relay: RelayCall) -> None:
+async def test_extra_passes_both_doors(bob: ChatCall, relay: RelayCall) -> None:
     relay.batch(RelayCommand(ref=1, join=Join(ROOM)))
     await relay.event()
-    call.put(ChatStream(chat_message=said("1", mentions=["bob"], data="{}")))
-    assert (await call.hear()).extra.mentions == ["bob"]
+    bob.put(ChatStream(chat_message=said("1", mentions=["bob"], data="{}")))
+    assert (await bob.hear()).extra.mentions == ["bob"]
     assert (await relay.event()).chat_message.extra.data == "{}"
     relay.batch(RelayCommand(ref=2, chat_message=said("2", reply_to=1)))
-    heard = await call.hear()
+    heard = await bob.hear()
     assert (heard.seq, heard.extra.reply_to) == (2, 1)
     assert seqs([(await relay.event()).chat_message]) == [2]
 

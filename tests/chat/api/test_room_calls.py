@@ -1,10 +1,8 @@
 """`ListRooms`, `SetRoom`, `ListMembers` over a real connection, without keys."""
 
-from collections.abc import Awaitable
 from typing import Any
 
 import pytest
-from grpclib import GRPCError
 
 import chat
 from chat.core.page_tokens import page_token
@@ -26,7 +24,7 @@ from gen.chat import (
 )
 from tests.chat.in_memory import in_memory
 from tests.chat.served import served
-from tests.support import ChatCall, message
+from tests.support import ChatCall, message, refusal
 
 ANOTHER_PAGE = (
     "INVALID_ARGUMENT: page_token: must be the next_page_token of an answer to the same request, "
@@ -69,13 +67,6 @@ async def listed(stub: ChatServiceStub, **asked: Any) -> list[RoomSummary]:
 
 def ids(rooms: list[RoomSummary]) -> list[str]:
     return [summary.room.id for summary in rooms]
-
-
-async def refusal(answer: Awaitable[object]) -> str:
-    """The status and the text of a refusal."""
-    with pytest.raises(GRPCError) as refused:
-        await answer
-    return f"{refused.value.status.name}: {refused.value.message}"
 
 
 async def test_room_that_was_set(stub: ChatServiceStub) -> None:
