@@ -31,7 +31,7 @@ from tests.kit.ports import free_ports
 from tests.kit.processes import run, running
 from tests.proxy.web_client import Client, seqs, serve_http
 from tests.proxy.web_client import message as frame
-from tests.support import PATIENCE_SECONDS, message
+from tests.support import PATIENCE_SECONDS, eventually, message
 
 ROOMS = 7
 MESSAGES = 300
@@ -258,8 +258,7 @@ class TestRefusals:
         async with opened_there(postgres_url):
             async with open_database(postgres_url) as connection:
                 # Its first heartbeat is on its way.
-                while not await connection.fetchval("SELECT count(*) FROM chat.nodes"):  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
+                await eventually(lambda: connection.fetchval("SELECT count(*) FROM chat.nodes"))
             assert "a server uses the database" in await refusal(path, postgres_url)
         # It was opened, and nothing was stored.
         await import_file(path, postgres_url)

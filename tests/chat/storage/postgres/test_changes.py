@@ -22,6 +22,11 @@ from tests.support import eventually, message, seqs
 
 # A bus that there is not: what it should tell is found by sweeps.
 NO_BUS = "valkey://127.0.0.1:1"
+# Whether a change waits for a lock.
+WAITS = (
+    "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'"
+    " AND query LIKE '%change_2%'"
+)
 
 
 async def execute(url: str, *statements: str) -> None:
@@ -153,12 +158,9 @@ async def test_lost_answer_is_asked_for_again(postgres: Postgres, postgres_url: 
         async with connection.transaction():
             await connection.execute("SELECT FROM chat.rooms FOR UPDATE")
             changing = asyncio.ensure_future(node.change(react="b"))
-            while not await waiting(postgres, name):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+            await postgres.until(WAITS, name)
             link.halve(Way.BACK)
-        question = "SELECT FROM chat.reactions WHERE emoji = 'b'"
-        while not await connection.fetch(question):  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)
+        await postgres.until("SELECT true FROM chat.reactions WHERE emoji = 'b'", database=name)
         link.cut()
         link.restore()
         state = state_of(await changing)
@@ -170,11 +172,9 @@ async def test_lost_answer_is_asked_for_again(postgres: Postgres, postgres_url: 
         async with connection.transaction():
             await connection.execute("SELECT FROM chat.rooms FOR UPDATE")
             setting = asyncio.ensure_future(node.store.set_room(Room("room", "Title"), 0))
-            while not await waiting(postgres, name):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+            await postgres.until(WAITS, name)
             link.halve(Way.BACK)
-        while not await connection.fetch("SELECT FROM chat.states WHERE seq = 0"):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        await postgres.until("SELECT true FROM chat.states WHERE seq = 0", database=name)
         link.cut()
         link.restore()
         assert await setting == Room("room", "Title", change=3)
@@ -203,15 +203,6 @@ async def test_database_that_stays_away(
         monkeypatch.undo()
         await node.change(react="c")
         assert (await node.store.mark("ada", "room", 1, back=False)).seq == 1
-
-
-async def waiting(postgres: Postgres, name: str) -> bool:
-    """Whether a change waits for a lock."""
-    question = (
-        "SELECT FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'"
-        " AND query LIKE '%change_2%'"
-    )
-    return bool(await postgres.execute(question, name))
 
 
 async def test_killed_connections(postgres: Postgres, postgres_url: str) -> None:

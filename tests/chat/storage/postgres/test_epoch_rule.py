@@ -19,54 +19,51 @@ OLD = Server(7, 1)
 NEW = Server(7, 2)
 SURE = Claim(OLD, synchronous=True)
 UNSURE = Claim(OLD, synchronous=False)
+ADOPTED = Claim(NEW, synchronous=False)
+LATER = Server(7, 3)
 
 
 def action(meta: Claim, server: Server, known: Known | None = None) -> Action:
     return decide(Meta("old", meta), server, known, None).action
 
 
-def test_same_server_keeps_the_epoch() -> None:
-    assert action(UNSURE, OLD) is Action.KEEP
-    assert action(UNSURE, OLD, Known("old", UNSURE)) is Action.KEEP
+@pytest.mark.parametrize(
+    ("meta", "server", "known", "expected"),
+    [
+        pytest.param(UNSURE, OLD, None, Action.KEEP, id="same server"),
+        pytest.param(UNSURE, OLD, UNSURE, Action.KEEP, id="same server, known"),
+        pytest.param(SURE, NEW, None, Action.ADOPT, id="synchronous standby"),
+        pytest.param(SURE, NEW, SURE, Action.ADOPT, id="synchronous standby, known"),
+        pytest.param(ADOPTED, NEW, SURE, Action.KEEP, id="adopted by another node"),
+        # This node saw commits that may be lost, which the other one did not know.
+        pytest.param(ADOPTED, NEW, UNSURE, Action.ROTATE, id="adopted by one that knew less"),
+        pytest.param(UNSURE, NEW, None, Action.ROTATE, id="asynchronous standby"),
+        # The standby has an old claim, and this node saw that it does not hold any more.
+        pytest.param(SURE, NEW, UNSURE, Action.ROTATE, id="withdrawn claim"),
+        pytest.param(SURE, Server(8, 2), None, Action.ROTATE, id="restored dump"),
+        pytest.param(Claim(None, synchronous=True), OLD, None, Action.ROTATE, id="no server"),
+        # It takes a server that saw the other one: else nobody can know that it was left behind.
+        pytest.param(SURE, OLD, SURE, Action.KEEP, id="perhaps left behind"),
+        # One between them may have been asynchronous, and what the database said of it is lost.
+        pytest.param(SURE, LATER, None, Action.ROTATE, id="server between them"),
+        # A node that was away does not mind: others have judged each of them.
+        pytest.param(Claim(LATER, synchronous=False), LATER, SURE, Action.KEEP, id="was away"),
+    ],
+)
+def test_epoch_is_kept_if_nothing_can_be_lost(
+    meta: Claim, server: Server, known: Claim | None, expected: Action
+) -> None:
+    assert action(meta, server, Known("old", known) if known else None) is expected
 
 
-def test_synchronous_standby_keeps_the_epoch() -> None:
-    assert action(SURE, NEW) is Action.ADOPT
-    assert action(SURE, NEW, Known("old", SURE)) is Action.ADOPT
-
-
-def test_another_node_has_adopted_the_server() -> None:
-    adopted = Claim(NEW, synchronous=False)
-    assert action(adopted, NEW, Known("old", SURE)) is Action.KEEP
-    # This node saw commits that may be lost, which the other one did not know.
-    assert action(adopted, NEW, Known("old", UNSURE)) is Action.ROTATE
-
-
-def test_asynchronous_standby_rotates() -> None:
-    assert action(UNSURE, NEW) is Action.ROTATE
-    # The standby has an old claim, and this node saw that it does not hold any more.
-    assert action(SURE, NEW, Known("old", UNSURE)) is Action.ROTATE
-
-
-def test_lost_message_rotates_on_any_server() -> None:
-    mark = Mark("attic", 3, "ada", "x")
+def test_loss_rotates_on_any_server() -> None:
+    message, change = Mark("attic", 3, "ada", "x"), ChangeMark("attic", 3, 1)
     for server in (OLD, NEW):
-        found = decide(Meta("old", SURE), server, Known("old", SURE, [mark]), mark)
-        assert found.action is Action.ROTATE
-        assert "message 3 of room 'attic'" in found.reason
-
-
-def test_lost_change_rotates_on_any_server() -> None:
-    mark = ChangeMark("attic", 3, 1)
-    for server in (OLD, NEW):
-        found = decide(Meta("old", SURE), server, Known("old", SURE, [], [mark]), mark)
-        assert found.action is Action.ROTATE
-        assert "change 3 of room 'attic'" in found.reason
-
-
-def test_restored_dump_rotates() -> None:
-    assert action(SURE, Server(8, 2)) is Action.ROTATE
-    assert action(Claim(None, synchronous=True), OLD) is Action.ROTATE
+        known = Known("old", SURE, [message], [change])
+        for lost, text in ((message, "message 3"), (change, "change 3")):
+            found = decide(Meta("old", SURE), server, known, lost)
+            assert found.action is Action.ROTATE
+            assert f"{text} of room 'attic'" in found.reason
 
 
 @pytest.mark.parametrize("epoch", ["old", "new"])
@@ -77,24 +74,12 @@ def test_server_left_behind_is_refused(epoch: str) -> None:
     )
     assert found.action is Action.REFUSE
     assert f"{OLD} was left behind by a failover to {NEW}" in found.reason
-    # It takes a server that saw the other one: else nobody can know.
-    assert action(SURE, OLD, Known("old", SURE)) is Action.KEEP
-
-
-def test_server_between_them_rotates() -> None:
-    """It may have been asynchronous, and what the database said of it is lost."""
-    later = Server(7, 3)
-    assert action(SURE, later) is Action.ROTATE
-    # A node that was away does not mind: others have judged each of them.
-    assert action(Claim(later, synchronous=False), later, Known("old", SURE)) is Action.KEEP
 
 
 def test_another_epoch_is_followed() -> None:
     """What was seen under the old one says nothing of the new one."""
     known = Known("older", UNSURE, [Mark("attic", 3)])
-    assert decide(Meta("old", Claim(NEW, synchronous=False)), NEW, known, None).action is (
-        Action.KEEP
-    )
+    assert action(ADOPTED, NEW, known) is Action.KEEP
 
 
 def test_server_is_read_as_it_was_written() -> None:

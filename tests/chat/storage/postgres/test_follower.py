@@ -25,7 +25,7 @@ from tests.kit import PATIENCE_SECONDS
 from tests.kit.ports import free_ports
 from tests.kit.postgres import Postgres
 from tests.kit.valkey import Valkey
-from tests.support import message, seqs
+from tests.support import eventually, message, seqs
 
 # In the statement that reads what others stored, and in no other.
 _FETCHES = "messages.room = rooms.room AND seq > position"
@@ -235,9 +235,8 @@ async def test_history_that_is_missing_begins_another_one(
         # Both noticed it, perhaps: that is one reason, and one new history.
         assert [each.metrics.epoch_changes for each in (one, other)] == [1, 1]
         await other.send()
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while seqs(one.announced)[-2:] != [3, 3]:  # noqa: ASYNC110 - once in each history
-                await asyncio.sleep(0.01)
+        # Once in each history.
+        await eventually(lambda: seqs(one.announced)[-2:] == [3, 3])
 
 
 async def test_another_epoch_is_noticed_before_its_messages_are_told(

@@ -31,13 +31,19 @@ any_one = st.integers(0, 1000)
 
 
 class Heard:
-    """A `Following`, and what it announced and missed."""
+    """A `Following`, and what it announced and missed.
 
-    def __init__(self) -> None:
+    Args:
+        heads: of rooms that are followed.
+    """
+
+    def __init__(self, **heads: int) -> None:
         self.announced: list[ChatMessage] = []
         self.calls = 0
         self.lost: list[dict[str, int]] = []
         self.following = Following(self._announce, lambda rooms: self.lost.append(dict(rooms)))
+        for room_id, head in heads.items():
+            self.follow(room_id, head)
 
     def _announce(self, messages: Sequence[ChatMessage]) -> None:
         self.announced += messages
@@ -45,6 +51,13 @@ class Heard:
 
     def follow(self, room_id: str, head: int = 0) -> int:
         return self.following.open(room_id, self.following.begin(room_id), head)
+
+    def fetch(self, *rows: ChatMessage, cut: Sequence[str] = ()) -> Mapping[str, int]:
+        """Fetches what is behind; returns what was announced before of each room."""
+        fetch = self.following.take(10)
+        self.following.bring(fetch, rows)
+        self.following.finish(fetch, cut)
+        return fetch.positions
 
 
 class Database:
@@ -101,6 +114,10 @@ class FollowingMachine(RuleBasedStateMachine):
         self.unconfirmed: set[int] = set()
         self.renewed = 0
         self.ids = itertools.count()
+        for room in ROOMS[:2]:
+            self.begin(room)
+            self.read_head(room)
+            self.open(room)
 
     def heard_of(self, room_id: str) -> list[ChatMessage]:
         return [each for each in self.heard.announced if each.room_id == room_id]
@@ -356,14 +373,11 @@ def test_rooms_that_are_not_followed_cost_nothing() -> None:
 
 
 def test_rows_read_before_the_answer_are_the_objects_in_flight() -> None:
-    heard = Heard()
-    heard.follow("a")
+    heard = Heard(a=0)
     mine = message("a", "mine", key="1")
     flight = heard.following.send([mine])
     heard.following.hint({"a": 1})
-    fetch = heard.following.take(10)
-    heard.following.bring(fetch, [row(1, content="mine")])
-    heard.following.finish(fetch, ())
+    heard.fetch(row(1, content="mine"))
     assert heard.announced[0] is mine
     assert mine.seq == 1
     assert flight.is_announced(mine)
@@ -372,9 +386,7 @@ def test_rows_read_before_the_answer_are_the_objects_in_flight() -> None:
 
 
 def test_a_room_in_flight_is_left_to_its_append_once() -> None:
-    heard = Heard()
-    heard.follow("a")
-    heard.follow("b")
+    heard = Heard(a=0, b=0)
     flight = heard.following.send([message("a", "mine", key="1")])
     heard.following.hint({"a": 1, "b": 1})
     fetch = heard.following.take(10, leave_flying=True)
@@ -397,21 +409,17 @@ def test_a_room_in_flight_is_left_to_its_append_once() -> None:
 
 
 def test_a_row_with_another_content_is_announced_as_what_it_is() -> None:
-    heard = Heard()
-    heard.follow("a")
+    heard = Heard(a=0)
     mine = message("a", "mine", key="1")
     flight = heard.following.send([mine])
     heard.following.hint({"a": 1})
-    fetch = heard.following.take(10)
-    heard.following.bring(fetch, [row(1, content="another's")])
-    heard.following.finish(fetch, ())
+    heard.fetch(row(1, content="another's"))
     assert [each.content for each in heard.announced] == ["another's"]
     assert not flight.is_announced(mine)
 
 
 def test_one_commit_is_one_announcement() -> None:
-    heard = Heard()
-    heard.follow("a")
+    heard = Heard(a=0)
     flight = heard.following.send([message("a"), message("a")])
     heard.following.store(flight, [row(1), row(2)], [row(3), row(4)])
     assert seqs(heard.announced) == [1, 2, 3, 4]
@@ -428,24 +436,17 @@ def test_an_own_message_above_a_gap_waits_until_the_gap_is_fetched() -> None:
     heard.following.when_announced([mine], lambda: confirmed.append(True))
     assert not heard.announced
     assert not confirmed
-    fetch = heard.following.take(10)
-    assert fetch.positions == {"a": 3}
-    heard.following.bring(fetch, [row(4), row(5)])
+    assert heard.fetch(row(4), row(5)) == {"a": 3}
     assert seqs(heard.announced) == [4, 5, 6]
     assert heard.announced[-1] is mine
     assert confirmed
 
 
-def end_by_leaving(following: Following) -> None:
-    following.leave("a")
-
-
-def end_by_another_history(following: Following) -> None:
-    following.renew({"a": 2})
-
-
 def test_waiting_ends_with_the_stay() -> None:
-    ends: list[Callable[[Following], None]] = [end_by_leaving, end_by_another_history]
+    ends: list[Callable[[Following], None]] = [
+        lambda following: following.leave("a"),
+        lambda following: following.renew({"a": 2}),
+    ]
     for end in ends:
         heard = Heard()
         flight = heard.following.send([message("a")])
@@ -459,28 +460,24 @@ def test_waiting_ends_with_the_stay() -> None:
 
 
 def test_what_a_wrong_hint_tells_is_looked_for_once() -> None:
-    heard = Heard()
-    heard.follow("a", 3)
+    heard = Heard(a=3)
     heard.following.hint({"a": 1000})
-    heard.following.finish(heard.following.take(10), ())
+    heard.fetch()
     assert not heard.following.is_behind
     assert not heard.lost
 
 
 def test_found_by_a_sweep_alone() -> None:
-    heard = Heard()
-    heard.follow("a", 3)
+    heard = Heard(a=3)
     heard.following.hint({"a": 4})
     heard.following.sweep(heard.following.ask(), {"a": 6})
-    fetch = heard.following.take(10)
-    heard.following.bring(fetch, [row(4), row(5), row(6)])
+    heard.fetch(row(4), row(5), row(6))
     assert heard.following.found == 2
 
 
-def lost_by(events: Callable[[Following], None]) -> Mapping[str, int]:
-    heard = Heard()
-    heard.follow("a", 3)
-    events(heard.following)
+def lost_by(events: Callable[[Heard], None]) -> Mapping[str, int]:
+    heard = Heard(a=3)
+    events(heard)
     assert not heard.announced
     [lost] = heard.lost
     assert not heard.following.is_behind
@@ -488,31 +485,27 @@ def lost_by(events: Callable[[Following], None]) -> Mapping[str, int]:
 
 
 def test_a_hole_is_lost_history() -> None:
-    def events(following: Following) -> None:
-        following.hint({"a": 5})
-        fetch = following.take(10)
-        following.bring(fetch, [row(5)])
-        following.finish(fetch, ())
-        following.finish(following.take(10), ())
+    def events(heard: Heard) -> None:
+        heard.following.hint({"a": 5})
+        heard.fetch(row(5))
+        heard.fetch()
 
     assert lost_by(events) == {"a": 3}
 
 
 def test_a_hole_in_a_page_that_goes_on_is_lost_history() -> None:
-    def events(following: Following) -> None:
-        following.hint({"a": 50})
+    def events(heard: Heard) -> None:
+        heard.following.hint({"a": 50})
         for _ in range(2):
-            fetch = following.take(10)
-            following.bring(fetch, [row(5), row(6)])
-            following.finish(fetch, ["a"])
+            heard.fetch(row(5), row(6), cut=["a"])
 
     assert lost_by(events) == {"a": 3}
 
 
 def test_a_head_without_its_rows_is_lost_history() -> None:
-    def events(following: Following) -> None:
-        following.sweep(following.ask(), {"a": 7})
-        following.finish(following.take(10), ())
+    def events(heard: Heard) -> None:
+        heard.following.sweep(heard.following.ask(), {"a": 7})
+        heard.fetch()
 
     assert lost_by(events) == {"a": 3}
 
@@ -520,8 +513,7 @@ def test_a_head_without_its_rows_is_lost_history() -> None:
 def test_a_head_that_another_server_does_not_have_is_no_loss() -> None:
     """It was read in the last moment of a server, and no row behind it was."""
     for taken_before in (True, False):
-        heard = Heard()
-        heard.follow("a", 3)
+        heard = Heard(a=3)
         heard.following.sweep(heard.following.ask(), {"a": 7})
         if taken_before:
             fetch = heard.following.take(10)
@@ -535,21 +527,23 @@ def test_a_head_that_another_server_does_not_have_is_no_loss() -> None:
 
 
 def test_rows_behind_a_gap_are_missed_on_another_server() -> None:
-    def events(following: Following) -> None:
-        following.store(following.send([message("a")]), [], [row(5)])
-        following.forget_heads()
-        following.finish(following.take(10), ())
+    def events(heard: Heard) -> None:
+        heard.following.store(heard.following.send([message("a")]), [], [row(5)])
+        heard.following.forget_heads()
+        heard.fetch()
 
     assert lost_by(events) == {"a": 3}
 
 
 def test_a_head_below_what_was_announced_is_lost_history() -> None:
-    assert lost_by(lambda following: following.sweep(following.ask(), {"a": 2})) == {"a": 3}
+    def events(heard: Heard) -> None:
+        heard.following.sweep(heard.following.ask(), {"a": 2})
+
+    assert lost_by(events) == {"a": 3}
 
 
 def test_a_head_read_before_the_last_announcement_is_no_loss() -> None:
-    heard = Heard()
-    heard.follow("a", 3)
+    heard = Heard(a=3)
     sweep = heard.following.ask()
     flight = heard.following.send([message("a")])
     heard.following.store(flight, [], [row(4)])
@@ -572,9 +566,7 @@ def test_rooms_are_fetched_in_turn() -> None:
 
 
 def test_marks_name_what_was_announced_last() -> None:
-    heard = Heard()
-    heard.follow("a", 3)
-    heard.follow("b", 7)
+    heard = Heard(a=3, b=7)
     heard.following.begin("c")
     flight = heard.following.send([message("a")])
     heard.following.store(flight, [], [row(4, key="last")])
@@ -582,8 +574,7 @@ def test_marks_name_what_was_announced_last() -> None:
 
 
 def test_rooms_followed_while_heads_of_another_history_are_read() -> None:
-    heard = Heard()
-    heard.follow("a", 3)
+    heard = Heard(a=3)
     heads = dict.fromkeys(heard.following.missing({}), 1)
     heard.follow("b", 5)
     assert heard.following.missing(heads) == ["b"]
@@ -599,8 +590,7 @@ def test_own_messages_stored_while_the_head_is_read_are_part_of_the_past() -> No
 
 
 def test_what_was_asked_of_another_history_brings_nothing() -> None:
-    heard = Heard()
-    heard.follow("a", 3)
+    heard = Heard(a=3)
     flight = heard.following.send([message("a")])
     sweep = heard.following.ask()
     heard.following.hint({"a": 4})
@@ -612,17 +602,14 @@ def test_what_was_asked_of_another_history_brings_nothing() -> None:
     assert not heard.following.is_behind
     heard.following.store(flight, [], [row(3)])
     # Of which history that is, is not known: it is looked for, and need not be there.
-    fetch = heard.following.take(10)
-    assert fetch.positions == {"a": 2}
-    heard.following.finish(fetch, ())
+    assert heard.fetch() == {"a": 2}
     assert not heard.announced
     assert not heard.following.is_behind
     assert not heard.lost
 
 
 def test_the_first_of_two_with_one_id_is_the_one_in_flight() -> None:
-    heard = Heard()
-    heard.follow("a")
+    heard = Heard(a=0)
     twins = [message("a", key="1"), message("a", key="1")]
     flight = heard.following.send(twins)
     heard.following.hint({"a": 1})
@@ -632,8 +619,7 @@ def test_the_first_of_two_with_one_id_is_the_one_in_flight() -> None:
 
 
 def test_a_hint_that_comes_while_rows_are_fetched_counts() -> None:
-    heard = Heard()
-    heard.follow("a", 3)
+    heard = Heard(a=3)
     heard.following.hint({"a": 4})
     fetch = heard.following.take(10)
     heard.following.hint({"a": 5})
@@ -643,32 +629,27 @@ def test_a_hint_that_comes_while_rows_are_fetched_counts() -> None:
 
 
 def test_a_room_that_was_left_is_not_fetched() -> None:
-    heard = Heard()
-    heard.follow("a", 3)
+    heard = Heard(a=3)
     heard.following.hint({"a": 4})
     heard.following.leave("a")
     assert heard.following.take(10).positions == {}
 
 
 def test_waiting_until_a_room_was_announced_as_far_as_its_head() -> None:
-    heard = Heard()
-    heard.follow("a", 3)
+    heard = Heard(a=3)
     reached: list[int] = []
     for head in (3, 4, 5):
         heard.following.reach("a", head, partial(reached.append, head))
     assert reached == [3]
-    fetch = heard.following.take(10)
-    assert fetch.positions == {"a": 3}
-    heard.following.bring(fetch, [row(4)])
+    assert heard.fetch(row(4), cut=["a"]) == {"a": 3}
     assert reached == [3, 4]
     heard.following.leave("a")
     assert reached == [3, 4, 5]
 
 
 def test_a_room_whose_rows_did_not_fit_is_fetched_next() -> None:
-    heard = Heard()
-    heard.follow("a", 3)
+    heard = Heard(a=3)
     heard.following.sweep(heard.following.ask(), {"a": 4})
-    heard.following.finish(heard.following.take(10), ["a"])
+    heard.fetch(cut=["a"])
     assert not heard.lost
     assert heard.following.take(10).positions == {"a": 3}

@@ -21,7 +21,7 @@ from chat.storage.postgres.side import SideConnection
 from tests.chat.storage.postgres.conftest import Connect
 from tests.kit.held import held
 from tests.kit.postgres import Postgres
-from tests.support import PATIENCE_SECONDS
+from tests.support import PATIENCE_SECONDS, eventually
 
 USERS = ("ada", "bob")
 
@@ -88,9 +88,10 @@ async def told(connection: Connection) -> set[tuple[str, str]]:
 
 
 async def until(holds: Callable[[set[tuple[str, str]]], bool], connection: Connection) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not holds(await told(connection)):  # noqa: ASYNC110 - the database tells nobody
-            await asyncio.sleep(0.01)
+    async def held() -> bool:
+        return holds(await told(connection))
+
+    await eventually(held)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -15,8 +14,9 @@ import codec
 from chat.storage.postgres import PostgresStore
 from gen.chat import ChatServiceStub, UserStatus
 from tests.chat.storage.postgres.nodes import opened
+from tests.kit.postgres import Postgres
 from tests.kit.processes import ready_line, running
-from tests.support import PATIENCE_SECONDS, ChatCall, message
+from tests.support import ChatCall, eventually, message
 
 ACTIVE, INACTIVE = UserStatus.ACTIVE, UserStatus.INACTIVE
 
@@ -30,31 +30,19 @@ async def here(postgres_url: str) -> AsyncIterator[PostgresStore]:
 
 async def until(store: PostgresStore, user_id: str, status: int) -> None:
     """Waits until all reads of a store show the status of a user."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while True:
-            user = await store.get_user(user_id)
-            assert user is not None
-            [listed] = [each for each in await store.list_users("", 10) if each.id == user_id]
-            if user.status == listed.status == status:
-                return
-            await asyncio.sleep(0.01)
+
+    async def is_shown() -> bool:
+        user = await store.get_user(user_id)
+        assert user is not None
+        [listed] = [each for each in await store.list_users("", 10) if each.id == user_id]
+        return user.status == listed.status == status
+
+    await eventually(is_shown)
 
 
-async def _is_told_once(url: str, user_id: str) -> None:
-    """Waits until one node alone tells the others of a user."""
-    connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(url)
-    count = "SELECT count(*) FROM chat.active WHERE user_id = $1"
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while True:
-                if await connection.fetchval(count, user_id) == 1:
-                    return
-                await asyncio.sleep(0.01)
-    finally:
-        await connection.close()
-
-
-async def test_user_is_active_while_one_node_has_it(here: PostgresStore, postgres_url: str) -> None:
+async def test_user_is_active_while_one_node_has_it(
+    here: PostgresStore, postgres: Postgres, postgres_url: str
+) -> None:
     async with opened(postgres_url) as there:
         there.set_active("ada", True)
         await until(there, "ada", ACTIVE)
@@ -64,7 +52,9 @@ async def test_user_is_active_while_one_node_has_it(here: PostgresStore, postgre
         here.set_active("ada", True)
         there.set_active("ada", False)
         await until(there, "ada", ACTIVE)
-        await _is_told_once(postgres_url, "ada")
+        # One node alone tells the others of her.
+        question = "SELECT count(*) = 1 FROM chat.active WHERE user_id = 'ada'"
+        await postgres.until(question, database=postgres_url.rpartition("/")[2])
         here.set_active("ada", False)
         # One's own changes are seen at once.
         user = await here.get_user("ada")

@@ -1,6 +1,5 @@
 """An append whose answer is lost, or whose commit has no end."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -40,10 +39,8 @@ async def linked(postgres: Postgres, url: str) -> AsyncIterator[tuple[Link, Node
 
 async def is_stored(postgres: Postgres, url: str, message_id: str) -> None:
     """Waits until a message is committed."""
-    question = "SELECT FROM chat.messages WHERE id = $1"
-    database = url.rpartition("/")[2]
-    while not await postgres.execute(question, message_id, database=database):  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
+    question = "SELECT true FROM chat.messages WHERE id = $1"
+    await postgres.until(question, message_id, database=url.rpartition("/")[2])
 
 
 @pytest.mark.parametrize("is_followed", [True, False])

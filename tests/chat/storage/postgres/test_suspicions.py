@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from chat.metrics import StoreMetrics
 from tests.chat.storage.postgres.nodes import opened
 from tests.kit.postgres import Postgres
-from tests.support import PATIENCE_SECONDS, message
+from tests.support import PATIENCE_SECONDS, eventually, message
 
 
 @pytest.fixture(autouse=True)
@@ -54,9 +54,7 @@ async def test_frozen_server_is_left_for_the_next() -> None:
         async with opened(first.url("postgres", second), metrics=metrics) as store:
             epoch = store.epoch
             await store.append([message(key="first")])
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                while not metrics.synchronous:  # noqa: ASYNC110 - nobody else is told
-                    await asyncio.sleep(0.01)
+            await eventually(lambda: metrics.synchronous)
             await first.pause()
             in_flight = store.append([message(key="second")])
             await second.configure(synchronous_standby_names="")
