@@ -23,15 +23,14 @@ from typing import Any, Final
 import asyncpg
 
 from tests.kit import PATIENCE_SECONDS
-from tests.kit.homes import home, kill, remove
+from tests.kit.homes import home, remove
 from tests.kit.ports import free_ports
+from tests.kit.server import HOST, POLL_SECONDS, Server
 
-HOST: Final = "127.0.0.1"
 OLDEST: Final = 14
 """The oldest major version that is looked for."""
 PACKAGE: Final = "postgresql"
 _USER: Final = "postgres"
-_POLL_SECONDS: Final = 0.01
 
 _SETTINGS: Final = {
     "listen_addresses": HOST,
@@ -71,21 +70,15 @@ def find_programs() -> Path | None:
     return Path(on_path).parent if number and int(number[0]) >= OLDEST else None
 
 
-class Postgres:
-    """One server; see `running`. Its methods belong to no event loop.
-
-    Attributes:
-        port: its port, which stays the same.
-    """
+class Postgres(Server):
+    """One server; see `running`."""
 
     def __init__(self, folder: Path, programs: Path, settings: dict[str, str]) -> None:
-        [self.port] = free_ports(1)
-        self._folder = folder
+        super().__init__(folder, *free_ports(1))
         self._data = folder / "data"
         self._saved = folder / "saved"
         self._programs = programs
         self._settings = settings
-        self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
     @asynccontextmanager
@@ -122,27 +115,6 @@ class Postgres:
         async with self._housed(fsync=fsync, **settings) as server:
             await server.join(self, port)
             yield server
-
-    @property
-    def address(self) -> str:
-        """Its ``host:port``."""
-        return f"{HOST}:{self.port}"
-
-    @property
-    def runs(self) -> bool:
-        """Whether it was started, and not ended."""
-        return self._process is not None
-
-    @property
-    def log(self) -> str:
-        """What it logged, over all starts."""
-        return (self._folder / "log").read_text(encoding="utf-8", errors="replace")
-
-    @property
-    def pid(self) -> int:
-        """The process that started all its others."""
-        assert self._process is not None
-        return self._process.pid
 
     def url(self, database: str, *others: Postgres, user: str = _USER, **parameters: str) -> str:
         """Address of a database, on this server or on whichever of several has it.
@@ -193,7 +165,7 @@ class Postgres:
         """Waits until a statement answers yes."""
         async with asyncio.timeout(PATIENCE_SECONDS), self.connect(database) as connection:
             while not await connection.fetchval(question, *arguments):  # noqa: ASYNC110
-                await asyncio.sleep(_POLL_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
 
     @asynccontextmanager
     async def database(self, name: str, template: str = "template0") -> AsyncIterator[str]:
@@ -236,35 +208,9 @@ class Postgres:
         (self._data / "pg_hba.conf").write_text(_ACCESS)
         await self.start()
 
-    async def start(self) -> None:
-        """Starts it, and waits until it answers, a standby to reading at least."""
-        assert self._process is None
-        self._process = self._spawn()
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not self._is_ready():
-                assert self._process.poll() is None, self.log
-                await asyncio.sleep(_POLL_SECONDS)
-
     async def stop(self) -> None:
         """Stops it in order: connections are ended, standbys get everything first."""
         await self._end(signal.SIGINT)
-
-    async def restart(self) -> None:
-        await self.stop()
-        await self.start()
-
-    async def kill(self) -> None:
-        """Kills all its processes at once, as if the machine died."""
-        await asyncio.to_thread(kill, self._folder)
-        await self._end(signal.SIGKILL)
-
-    async def pause(self) -> None:
-        """Stops all its processes where they are (SIGSTOP)."""
-        await asyncio.to_thread(kill, self._folder, signal.SIGSTOP)
-
-    async def resume(self) -> None:
-        """Ends a pause."""
-        await asyncio.to_thread(kill, self._folder, signal.SIGCONT)
 
     async def require_standby(self) -> None:
         """Makes commits wait for a standby, any; waits until there is one."""
@@ -302,17 +248,11 @@ class Postgres:
         )  # fmt: skip
         await self.start()
 
-    def _is_ready(self) -> bool:
+    async def _answers(self) -> bool:
         """As in pg_ctl: the file of the running server says so in its last line."""
         file = self._data / "postmaster.pid"
         lines = file.read_text().splitlines() if file.exists() else []
         return len(lines) == 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
-
-    async def _end(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        process, self._process = self._process, None
-        process.send_signal(number)
-        await asyncio.to_thread(process.wait, PATIENCE_SECONDS)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         options = {"port": str(self.port), **self._settings}

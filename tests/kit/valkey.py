@@ -17,15 +17,14 @@ from pathlib import Path
 from typing import Final
 
 from tests.kit import PATIENCE_SECONDS
-from tests.kit.homes import home, kill
+from tests.kit.homes import home
 from tests.kit.ports import free_ports
+from tests.kit.server import HOST, POLL_SECONDS, Server
 
-HOST: Final = "127.0.0.1"
 PROGRAMS: Final = ("valkey-server", "redis-server")
 PACKAGE: Final = "redis-server"
 _SLOTS: Final = 16384
 _NODES: Final = 3
-_POLL_SECONDS: Final = 0.01
 
 
 def find_program() -> str | None:
@@ -33,20 +32,18 @@ def find_program() -> str | None:
     return next(filter(None, map(shutil.which, PROGRAMS)), None)
 
 
-class Valkey:
-    """One server; see `running`. Its methods belong to no event loop.
+class Valkey(Server):
+    """One server; see `running`.
 
     Attributes:
-        port: its port, which stays the same.
         bus_port: the one for the other servers of a cluster.
     """
 
     def __init__(self, folder: Path, program: str, options: tuple[str, ...]) -> None:
-        self.port, self.bus_port = free_ports(2)
-        self._folder = folder
+        port, self.bus_port = free_ports(2)
+        super().__init__(folder, port)
         self._program = program
         self._options = options
-        self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
     @asynccontextmanager
@@ -68,59 +65,12 @@ class Valkey:
                     await server.kill()
 
     @property
-    def address(self) -> str:
-        """Its ``host:port``."""
-        return f"{HOST}:{self.port}"
-
-    @property
     def url(self) -> str:
         return f"valkey://{self.address}"
-
-    @property
-    def pid(self) -> int:
-        """Its process."""
-        assert self._process is not None
-        return self._process.pid
-
-    @property
-    def runs(self) -> bool:
-        """Whether it was started, and not ended."""
-        return self._process is not None
-
-    @property
-    def log(self) -> str:
-        """What it logged, over all starts."""
-        return (self._folder / "log").read_text(encoding="utf-8", errors="replace")
-
-    async def start(self) -> None:
-        """Starts it, and waits until it answers."""
-        assert self._process is None
-        self._process = self._spawn()
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not await self._answers():
-                assert self._process.poll() is None, self.log
-                await asyncio.sleep(_POLL_SECONDS)
 
     async def stop(self) -> None:
         """Stops it in order."""
         await self._end(signal.SIGTERM)
-
-    async def restart(self) -> None:
-        await self.stop()
-        await self.start()
-
-    async def kill(self) -> None:
-        """Kills it at once."""
-        await asyncio.to_thread(kill, self._folder)
-        await self._end(signal.SIGKILL)
-
-    async def pause(self) -> None:
-        """Stops it where it is (SIGSTOP)."""
-        await asyncio.to_thread(kill, self._folder, signal.SIGSTOP)
-
-    async def resume(self) -> None:
-        """Ends a pause."""
-        await asyncio.to_thread(kill, self._folder, signal.SIGCONT)
 
     async def drop_clients(self) -> None:
         """Ends all other connections to it."""
@@ -161,12 +111,6 @@ class Valkey:
         except OSError:
             return False
 
-    async def _end(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        process, self._process = self._process, None
-        process.send_signal(number)
-        await asyncio.to_thread(process.wait, PATIENCE_SECONDS)
-
 
 @asynccontextmanager
 async def cluster() -> AsyncIterator[list[Valkey]]:
@@ -184,7 +128,7 @@ async def cluster() -> AsyncIterator[list[Valkey]]:
         async with asyncio.timeout(PATIENCE_SECONDS):
             for server in servers:
                 while not await _is_whole(server):  # noqa: ASYNC110 - it tells nobody
-                    await asyncio.sleep(_POLL_SECONDS)
+                    await asyncio.sleep(POLL_SECONDS)
         yield servers
 
 
