@@ -163,10 +163,12 @@ async def test_port_in_use_is_one_message(tmp_path: Path, option: str) -> None:
 async def test_arguments_reach_their_process(tmp_path: Path, unused_tcp_port: int) -> None:
     arguments = ["--proxy-port", str(unused_tcp_port), "--chat-database=other.db"]
     arguments += ["--chat-metrics-port", "off", "--proxy-metrics-port=off"]
-    async with pair(tmp_path, *arguments) as process:
+    async with pair(tmp_path, *arguments, CHAT_HOST="") as process:
         lines = await ready_lines(process)
         process.terminate()
         assert await process.wait() == 0
+    # The server is on loopback by default.
+    assert re.search(r"gRPC on 127\.0\.0\.1:\d+$", lines[0])
     assert lines[1].endswith(f"http://127.0.0.1:{unused_tcp_port}/\n")
     assert (tmp_path / "other.db").is_file()
     assert not (tmp_path / "data").exists()
@@ -200,12 +202,6 @@ async def test_child_killed_at_start_is_named(tmp_path: Path) -> None:
         _, errors = await process.communicate()
     assert process.returncode == 1
     assert errors == b"the chat process was ended at its start by signal 9\n"
-
-
-async def test_server_is_on_loopback_by_default(tmp_path: Path) -> None:
-    async with pair(tmp_path, CHAT_HOST="") as process:
-        [line, _] = await ready_lines(process)
-    assert re.search(r"gRPC on 127\.0\.0\.1:\d+$", line)
 
 
 async def test_metrics_ports_in_use_are_replaced(tmp_path: Path) -> None:

@@ -260,7 +260,7 @@ class TestCost:
         extra = json.dumps({"chat_message": message("lobby", "x", extra=forged)}).encode()
         session = self.session(Clock(), joins=50.0, sends=50.0)
         for frame in (follow, extra):
-            told = [session.receive(frame) for _ in range(20)]
+            told = [session.receive(frame) for _ in range(11)]
             limited = [isinstance(each, Refuse) and each.error.retryable for each in told]
             assert limited.count(False) < 10
 
