@@ -132,7 +132,8 @@ class ChatConversation(Conversation[ChatStream]):
             case Authenticate():
                 self._authenticate(payload, request.request_id)
             case _:
-                raise InvalidArgument("payload", "expected one of chat_message, join, leave")
+                kinds = "chat_message, join, leave, authenticate, typing"
+                raise InvalidArgument("payload", f"expected one of {kinds}")
 
     async def _send(self, message: ChatMessage, request_id: str | None) -> None:
         message.sender_id = self.caller.sender(message.sender_id, "chat_message.sender_id")

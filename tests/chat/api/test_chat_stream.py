@@ -156,9 +156,10 @@ async def test_joined_has_position_and_epoch(
     assert await bob.enter("room") == 1
 
 
+PAYLOADS = "payload: expected one of chat_message, join, leave, authenticate, typing"
 REFUSED = [
-    (ChatStream(), "payload: expected one of chat_message, join, leave"),
-    (ChatStream(left=Left("room")), "payload: expected one of chat_message, join, leave"),
+    (ChatStream(), PAYLOADS),
+    (ChatStream(left=Left("room")), PAYLOADS),
     (ChatStream(chat_message=message("")), "chat_message.room_id: must not be empty"),
     (
         ChatStream(chat_message=message("a\nb")),
