@@ -54,12 +54,6 @@ def hold(message: betterproto.Message, name: str, data: bytes) -> None:
     setattr(message, held_name(name), data)
 
 
-def held(message: betterproto.Message, name: str) -> bytes | None:
-    """Returns the bytes of a lazy field; `None` if it holds no bytes (any more)."""
-    value = getattr(message, held_name(name))
-    return value if type(value) is bytes else None
-
-
 def check(cls: type[betterproto.Message], encodings: Iterable[bytes]) -> None:
     """Checks that all of some bytes are encodings of messages of type `cls`.
 

@@ -80,6 +80,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import accumulate, islice
 from typing import NamedTuple
 
@@ -88,7 +89,6 @@ from chat.storage.changes import Change
 from chat.storage.health import StoreHealth
 from chat.storage.listener import Head, Whisper
 from codec.columns import utf8_length
-from codec.lazy import held
 from gen.chat import (
     ChatMessage,
     Mark,
@@ -531,13 +531,26 @@ def key_of(message: ChatMessage) -> MessageKey:
     return message.room_id, message.sender_id, message.id
 
 
+def stored_message(key: MessageKey, seq: int, sent_at: datetime, content: str) -> ChatMessage:
+    """Makes a message out of its columns in a database."""
+    room_id, sender_id, message_id = key
+    return ChatMessage(
+        id=message_id,
+        room_id=room_id,
+        sender_id=sender_id,
+        content=content,
+        seq=seq,
+        sent_at=sent_at,
+    )
+
+
 def message_size(message: ChatMessage) -> int:
     """Returns how much of a page a message takes: its text, and what it has beside it, in bytes."""
     size = utf8_length(message.content)
     # Most have nothing beside it: each message of each page comes by here.
     if message.held_extra is not None:
-        extra = held(message, "extra")
-        size += len(codec.encode(message.extra) if extra is None else extra)
+        extra = message.held_extra
+        size += len(extra if type(extra) is bytes else codec.encode(message.extra))
     return size
 
 

@@ -10,7 +10,6 @@ from bisect import bisect_right, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate, islice
-from typing import Final
 
 import codec
 from chat.metrics import StoreMetrics
@@ -47,21 +46,17 @@ from chat.storage.changes import (
 )
 from chat.storage.health import StoreHealth
 from chat.storage.listener import Head, Listener, UserMark
-from chat.storage.rooms import decide_room, folded, is_found
+from chat.storage.rooms import ITSELF, decide_room, folded, is_found, number_of, span_of
 from chat.storage.stamps import Clock, Stamps, from_micros
 from gen.chat import (
     ChangeMessageRequest,
     ChatMessage,
     Delete,
     Mark,
-    MessageChange,
     Room,
     RoomChanges,
     User,
 )
-
-# The place of what is known of the room itself among the positions of its messages.
-_ITSELF: Final = 0
 
 
 class _Room:
@@ -102,7 +97,7 @@ class _Room:
 
     def number(self, seq: int) -> int:
         """The number of the last change of a message, or of the room itself; 0 for none."""
-        if seq == _ITSELF:
+        if seq == ITSELF:
             return self.info.change
         state = state_of(self.messages[seq - 1])
         return 0 if state is None else state.change
@@ -128,8 +123,8 @@ class _Room:
         """Sets what is known of it; returns that as it is told."""
         before, self.change = self.change, info.change
         self.info = info
-        self.changed.pop(_ITSELF, None)
-        self.changed[_ITSELF] = 0
+        self.changed.pop(ITSELF, None)
+        self.changed[ITSELF] = 0
         return RoomChanges(info.id, before, self.change, room=replace(info))
 
     def note(self, request: ChangeMessageRequest, message: ChatMessage) -> None:
@@ -222,17 +217,17 @@ class MemoryStore(Store):
     async def changes(self, room_id: str, after_change: int, limit: int) -> ChangesPage:
         room = self._room(room_id)
         behind = [
-            room.info if seq == _ITSELF else change_of(room.messages[seq - 1], 0, text_change)
+            replace(room.info)
+            if seq == ITSELF
+            else change_of(room.messages[seq - 1], 0, text_change)
             for seq, text_change in room.changed.items()
             if room.number(seq) > after_change
         ]
         sizes = accumulate(len(codec.encode(each)) for each in behind[:limit])
         page = behind[: max(1, sum(size <= PAGE_BYTES for size in sizes))]
         has_more = len(behind) > len(page)
-        messages = [each for each in page if isinstance(each, MessageChange)]
-        info = next((replace(each) for each in page if isinstance(each, Room)), None)
-        last = _number(page[-1]) if has_more else room.change
-        return ChangesPage(RoomChanges(room_id, after_change, last, messages, info), has_more)
+        last = number_of(page[-1]) if has_more else room.change
+        return ChangesPage(span_of(room_id, after_change, last, page), has_more)
 
     async def count_changes(self, room_id: str, after_change: int, most: int) -> int:
         room = self._room(room_id)
@@ -428,7 +423,3 @@ class MemoryStore(Store):
 
     def _user(self, user_id: str) -> User:
         return make_user(user_id, *self._users[user_id], active=user_id in self._active)
-
-
-def _number(each: MessageChange | Room) -> int:
-    return each.change if isinstance(each, Room) else each.state.change

@@ -5,12 +5,20 @@ messages, told at its place among them.
 """
 
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
 import betterproto
 
 from chat.errors import FailedPrecondition
-from gen.chat import Room, RoomChanges
+from gen.chat import MessageChange, Room, RoomChanges
+
+ITSELF: Final = 0
+"""The place of the room itself among the positions of its messages."""
+
+Altered = MessageChange | Room
+"""What changed in a room: a message, or the room itself."""
 
 
 def decide_room(before: Room, wanted: Room, if_change: int | None, number: int) -> Room | None:
@@ -40,6 +48,22 @@ def room_of(changes: RoomChanges) -> Room | None:
     """Returns the room itself as it stands, if that is among some changes."""
     room = changes.held_room
     return room if room is not None and betterproto.serialized_on_wire(room) else None
+
+
+def number_of(changed: Altered) -> int:
+    """Returns the number of a change."""
+    return changed.change if isinstance(changed, Room) else changed.state.change
+
+
+def span_of(room_id: str, after: int, last: int, found: Iterable[Altered]) -> RoomChanges:
+    """Returns changes of a room that were found behind one, up to another."""
+    changes = RoomChanges(room_id, after, last)
+    for each in found:
+        if isinstance(each, Room):
+            changes.room = each
+        else:
+            changes.messages.append(each)
+    return changes
 
 
 def folded(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from chat.storage.base import MessageKey, StoreError, key_of
+from chat.storage.base import MessageKey, StoreError, key_of, stored_message
 from chat.storage.postgres.extras import add_all, added, is_same, mentioned
 from chat.storage.postgres.stays import InFlight
 from gen.chat import ChatMessage
@@ -223,16 +223,3 @@ def shared(times: Iterable[datetime]) -> list[datetime]:
     """
     last: datetime | None = None
     return [last := last if each == last else each for each in times]
-
-
-def stored_message(key: MessageKey, seq: int, sent_at: datetime, content: str) -> ChatMessage:
-    """Makes a message out of its columns in the database."""
-    room_id, sender_id, message_id = key
-    return ChatMessage(
-        id=message_id,
-        room_id=room_id,
-        sender_id=sender_id,
-        content=content,
-        seq=seq,
-        sent_at=sent_at,
-    )

@@ -28,8 +28,8 @@ from typing import Final, NamedTuple
 from chat.storage.listener import Changed
 from chat.storage.postgres.followed import Followed, Stay
 from chat.storage.postgres.following import Following
-from chat.storage.postgres.infos import Altered, newest_seq, number_of, span_of
-from chat.storage.rooms import room_of
+from chat.storage.postgres.infos import newest_seq
+from chat.storage.rooms import Altered, number_of, room_of, span_of
 from gen.chat import RoomChanges
 
 UNKNOWN: Final = -1

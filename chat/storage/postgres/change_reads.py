@@ -1,4 +1,4 @@
-"""What is read of changes: for a decision, for pages, and for the following. Statements.
+"""What is read of changes: for a decision, and for pages. Statements.
 
 Each names the epoch of what it reads, in the same snapshot, and is one row of arrays (see
 `tails`). A subquery with a limit stands for each row that is looked up by an index: a plain join
@@ -11,28 +11,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import codec
-from chat.storage.base import PAGE_BYTES, ChangesPage, ReactionRow, StoreError
-from chat.storage.postgres.batch import stored_message
+from chat.storage.base import PAGE_BYTES, ChangesPage, ReactionRow, StoreError, stored_message
 from chat.storage.postgres.change_batch import Found, Wanted
 from chat.storage.postgres.extras import add
-from chat.storage.postgres.infos import ITSELF, Altered, info_from, number_of, span_of
+from chat.storage.postgres.infos import info_from
+from chat.storage.rooms import ITSELF, Altered, number_of, span_of
 from codec import DecodeError
-from gen.chat import MessageChange, MessageState, Room
-from hosting.logs import get_logger
+from gen.chat import MessageChange, MessageState
 
 if TYPE_CHECKING:
     import asyncpg
 
     from chat.storage.postgres.connections import Connection
     from chat.storage.postgres.reader import Reader
-    from chat.storage.postgres.tails import Run
-
-log = get_logger(__name__)
-
-# The rows of one room in one fetch: so that a busy one leaves room for others.
-_ROOM_ROWS: Final = 256
-# The memory of a change beside its text and state.
-_OVERHEAD: Final = 256
 
 _TO_DECIDE: Final = """
 SELECT
@@ -139,48 +130,6 @@ FROM (
 """
 _OF_ALL: Final = _REACTIONS.format(of_user="")
 _OF_ONE: Final = _REACTIONS.format(of_user=" AND user_id = $6")
-# A room that vanished is at 0. A change that begins within the size is in it, so there is one at
-# least. Text comes only if it changed behind what was told.
-_BEHIND: Final = """
-SELECT (SELECT value FROM chat.meta WHERE key = 'epoch') AS epoch, heads.*, changed.* FROM (
-    SELECT array_agg(coalesce(changes, 0) ORDER BY nth) AS heads
-    FROM unnest($1::text[]) WITH ORDINALITY AS given (room_id, nth)
-    LEFT JOIN chat.rooms USING (room_id)
-) AS heads, (
-    SELECT
-        count(*) AS found,
-        array_agg(nth ORDER BY nth, change) FILTER (WHERE fits) AS nths,
-        array_agg(seq ORDER BY nth, change) FILTER (WHERE fits) AS seqs,
-        array_agg(change ORDER BY nth, change) FILTER (WHERE fits) AS changes,
-        array_agg(content ORDER BY nth, change) FILTER (WHERE fits) AS contents,
-        array_agg(state ORDER BY nth, change) FILTER (WHERE fits) AS states,
-        array_agg(info ORDER BY nth, change) FILTER (WHERE fits) AS infos
-    FROM (
-        SELECT *, sum(size) OVER (ORDER BY nth, change) - size < $4 AS fits
-        FROM (
-            SELECT nth, tail.seq, change, state, content, info,
-                coalesce(octet_length(content), 0) + coalesce(octet_length(state), 0)
-                    + coalesce(octet_length(info), 0) + $6 AS size
-            FROM unnest($1::text[], $2::bigint[], $3::bigint[]) WITH ORDINALITY
-                AS given (room_id, position, told, nth)
-            JOIN chat.rooms USING (room_id)
-            CROSS JOIN LATERAL (
-                SELECT seq, change, text_change, state, CASE seq WHEN 0 THEN extra END AS info
-                FROM chat.states
-                WHERE states.room = rooms.room AND change > 0 AND change > position
-                ORDER BY change LIMIT $5
-            ) AS tail
-            LEFT JOIN LATERAL (
-                SELECT content FROM chat.messages
-                WHERE messages.room = rooms.room AND messages.seq = tail.seq
-                    AND text_change > told
-                LIMIT 1
-            ) AS message ON true
-            ORDER BY nth, change LIMIT $4 / $6 + 1
-        ) AS tails
-    ) AS tails
-) AS changed
-"""
 
 
 class ChangesBehind(NamedTuple):
@@ -257,7 +206,7 @@ class ChangeReader:
     async def changes(self, room_id: str, after_change: int, limit: int) -> ChangesPage:
         """See `Store.changes`."""
         row = await self._reader.row(_PAGE, room_id, after_change, limit, PAGE_BYTES)
-        found = _rows(row, "seqs", "text_changes", "contents", "states", "infos")
+        found = rows_of(row, "seqs", "text_changes", "contents", "states", "infos")
         kept: list[Altered] = []
         size = 0
         has_more = False
@@ -267,7 +216,7 @@ class ChangeReader:
             has_more = len(kept) == limit or (bool(kept) and size > PAGE_BYTES)
             if has_more:
                 break
-            kept.append(_change(room_id, seq, content, state, info))
+            kept.append(change_from(room_id, seq, content, state, info))
         last = number_of(kept[-1]) if has_more else row["last"] or 0
         return ChangesPage(span_of(room_id, after_change, last, kept), has_more)
 
@@ -282,68 +231,22 @@ class ChangeReader:
         emoji, change = after or ("", 0)
         arguments = [room_id, seq, emoji, change, limit, *([user_id] if user_id else [])]
         row = await self._reader.row(_OF_ONE if user_id else _OF_ALL, *arguments)
-        return [ReactionRow(*each) for each in _rows(row, "emojis", "changes", "user_ids")]
+        return [ReactionRow(*each) for each in rows_of(row, "emojis", "changes", "user_ids")]
 
 
-async def read_behind(
-    run: Run, positions: Mapping[str, tuple[int, int]], most_bytes: int
-) -> ChangesBehind:
-    """Reads changes behind some, up to a size, but one at least.
-
-    Args:
-        run: executes a statement.
-        positions: by room: the change, and that up to which all texts are known.
-        most_bytes: the size.
-
-    Raises:
-        StoreError: they could not be read.
-    """
-    room_ids = list(positions)
-    arguments = (
-        room_ids,
-        [change for change, _ in positions.values()],
-        [told for _, told in positions.values()],
-        most_bytes, _ROOM_ROWS, _OVERHEAD,
-    )  # fmt: skip
-
-    async def read(connection: Connection) -> asyncpg.Record:
-        row = await connection.fetchrow(_BEHIND, *arguments)
-        assert row is not None  # noqa: S101 - aggregates
-        return row
-
-    row = await run(read)
-    changes: dict[str, list[Altered]] = {}
-    for nth, seq, change, content, state, info in _rows(
-        row, "nths", "seqs", "changes", "contents", "states", "infos"
-    ):
-        room_id = room_ids[nth - 1]
-        found = changes.setdefault(room_id, [])
-        try:
-            found.append(_change(room_id, seq, content, state, info))
-        except StoreError:
-            # Others must not wait for it.
-            log.exception("a change is told without its state")
-            number = MessageState(change=change)
-            is_room = seq == ITSELF
-            found.append(
-                Room(room_id, change=change) if is_room else MessageChange(seq, content, number)
-            )
-    nths = row["nths"] or [0]
-    cut = {room_id for room_id, found in changes.items() if len(found) == _ROOM_ROWS}
-    read_rows = sum(map(len, changes.values()))
-    if row["found"] > read_rows or row["found"] > most_bytes // _OVERHEAD:
-        cut.update(room_ids[nths[-1] - 1 :])
-    heads = dict(zip(room_ids, row["heads"] or (), strict=True))
-    return ChangesBehind(str(row["epoch"]), heads, changes, frozenset(cut))
-
-
-def _rows(row: asyncpg.Record, *names: str) -> zip[Any]:
+def rows_of(row: asyncpg.Record, *names: str) -> zip[Any]:
+    """Returns rows out of arrays, of which there are none where there are no rows."""
     return zip(*(row[name] or () for name in names), strict=True)
 
 
-def _change(
+def change_from(
     room_id: str, seq: int, content: str | None, state: bytes, info: bytes | None
 ) -> Altered:
+    """Returns what changed.
+
+    Raises:
+        StoreError: it is not what this program wrote.
+    """
     if seq == ITSELF:
         return info_from(room_id, info)
     try:

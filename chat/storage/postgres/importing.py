@@ -11,7 +11,7 @@ a hash of each.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -72,6 +72,11 @@ Message = tuple[int, int, int, str, str, str]
 _COLUMNS: Final = ("room", "seq", "sent_at", "sender_id", "id", "content")
 
 
+def digest_of(columns: Iterable[str]) -> int:
+    """Returns a hash of a row, as PostgreSQL computes it in the comparison."""
+    return int.from_bytes(sha256("\n".join(columns).encode()).digest()[:6])
+
+
 class Progress(NamedTuple):
     """How far an import has come.
 
@@ -101,9 +106,8 @@ class Sums:
     def add(self, message: Message) -> None:
         """Counts a message, behind those of the same room."""
         room, seq, *_ = message
-        digest = sha256("\n".join(map(str, message[1:])).encode()).digest()
         number, _, total = self.rooms.get(room, (0, 0, 0))
-        self.rooms[room] = number + 1, seq, total + int.from_bytes(digest[:6])
+        self.rooms[room] = number + 1, seq, total + digest_of(map(str, message[1:]))
         self.messages += 1
 
 
@@ -182,9 +186,9 @@ class Import:
             _SUMS, list(sums.rooms)
         ):
             if head != last or sums.rooms.pop(room) != (number, last, int(total)):
-                raise _differs(f"room number {room} is not the same")
+                raise differs(f"room number {room} is not the same")
         if sums.rooms:
-            raise _differs(f"room number {next(iter(sums.rooms))} is missing")
+            raise differs(f"room number {next(iter(sums.rooms))} is missing")
 
     async def finish(self, rooms: int, messages: int, users: int) -> None:
         """Compares how much there is in all, and lets servers open the database.
@@ -195,7 +199,7 @@ class Import:
         for table, number in (("rooms", rooms), ("messages", messages), ("users", users)):
             found = await self._connection.fetchval(f"SELECT count(*) FROM chat.{table}")  # noqa: S608 - names of ours
             if found != number:
-                raise _differs(f"{table}: {found} instead of {number}")
+                raise differs(f"{table}: {found} instead of {number}")
         await self._connection.execute(
             "ANALYZE chat.rooms, chat.messages, chat.users, chat.states, chat.reactions,"
             " chat.mentions, chat.marks"
@@ -233,7 +237,8 @@ async def _note(connection: Connection, progress: Progress) -> None:
     await connection.execute(_NOTE, IMPORTING, json.dumps(progress))
 
 
-def _differs(what: str) -> StoreUnusable:
+def differs(what: str) -> StoreUnusable:
+    """The error of something that is not as it was brought."""
     return StoreUnusable(
         f"{what}: something else wrote to the database, or the file was changed: drop the database,"
         " create it again and begin anew"

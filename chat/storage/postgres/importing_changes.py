@@ -8,11 +8,11 @@ has, and the sum of a hash of each.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import codec
 from chat.storage.base import StoreUnusable
+from chat.storage.postgres.importing import differs, digest_of
 from chat.storage.postgres.infos import packed_info, packed_number
 from codec import DecodeError
 from gen.chat import MessageState, Room
@@ -69,11 +69,7 @@ class Rows(NamedTuple):
         statement = _SUM.format(columns=", ".join(columns), table=self.name)
         [(number, total)] = await connection.fetch(statement)
         if (number, int(total)) != (sums.number, sums.total):
-            raise StoreUnusable(
-                f"{self.name}: {number} instead of {sums.number}, or not the same: something else"
-                " wrote to the database, or the file was changed: drop the database, create it"
-                " again and begin anew"
-            )
+            raise differs(f"{self.name}: {number} instead of {sums.number}, or not the same")
 
 
 class Sums:
@@ -86,9 +82,8 @@ class Sums:
     def add(self, rows: Iterable[Sequence[Value]]) -> None:
         """Counts rows."""
         for row in rows:
-            digest = sha256("\n".join(map(_text, row)).encode()).digest()
             self.number += 1
-            self.total += int.from_bytes(digest[:6])
+            self.total += digest_of(map(_text, row))
 
 
 STATES: Final = Rows(

@@ -1,4 +1,4 @@
-"""What followed rooms have behind a position, and their heads: statements.
+"""What followed rooms have behind a position or a change, and their heads: statements.
 
 Each names the epoch of what it reads, in the same snapshot.
 
@@ -12,16 +12,22 @@ from typing import Final
 
 import asyncpg
 
+from chat.storage.base import StoreError, stored_message
 from chat.storage.listener import Head
-from chat.storage.postgres.batch import shared, stored_message
-from chat.storage.postgres.change_reads import ChangesBehind, read_behind
+from chat.storage.postgres.batch import shared
+from chat.storage.postgres.change_reads import ChangesBehind, change_from, rows_of
 from chat.storage.postgres.connections import Connection
 from chat.storage.postgres.extras import add_all
 from chat.storage.postgres.follower import Heads, Rows
+from chat.storage.rooms import ITSELF, Altered
+from gen.chat import MessageChange, MessageState, Room
+from hosting.logs import get_logger
+
+log = get_logger(__name__)
 
 # The rows of one room in one page: so that a busy one leaves room for others.
 _ROOM_ROWS: Final = 256
-# The memory of a message beside its text.
+# The memory of a message beside its text; of a change beside text and state.
 _OVERHEAD: Final = 256
 
 _HEADS: Final = """
@@ -79,6 +85,49 @@ FROM (
 ) AS tails
 """
 
+# A room that vanished is at 0. A change that begins within the size is in it, so there is one at
+# least. Text comes only if it changed behind what was told.
+_CHANGES_BEHIND: Final = """
+SELECT (SELECT value FROM chat.meta WHERE key = 'epoch') AS epoch, heads.*, changed.* FROM (
+    SELECT array_agg(coalesce(changes, 0) ORDER BY nth) AS heads
+    FROM unnest($1::text[]) WITH ORDINALITY AS given (room_id, nth)
+    LEFT JOIN chat.rooms USING (room_id)
+) AS heads, (
+    SELECT
+        count(*) AS found,
+        array_agg(nth ORDER BY nth, change) FILTER (WHERE fits) AS nths,
+        array_agg(seq ORDER BY nth, change) FILTER (WHERE fits) AS seqs,
+        array_agg(change ORDER BY nth, change) FILTER (WHERE fits) AS changes,
+        array_agg(content ORDER BY nth, change) FILTER (WHERE fits) AS contents,
+        array_agg(state ORDER BY nth, change) FILTER (WHERE fits) AS states,
+        array_agg(info ORDER BY nth, change) FILTER (WHERE fits) AS infos
+    FROM (
+        SELECT *, sum(size) OVER (ORDER BY nth, change) - size < $4 AS fits
+        FROM (
+            SELECT nth, tail.seq, change, state, content, info,
+                coalesce(octet_length(content), 0) + coalesce(octet_length(state), 0)
+                    + coalesce(octet_length(info), 0) + $6 AS size
+            FROM unnest($1::text[], $2::bigint[], $3::bigint[]) WITH ORDINALITY
+                AS given (room_id, position, told, nth)
+            JOIN chat.rooms USING (room_id)
+            CROSS JOIN LATERAL (
+                SELECT seq, change, text_change, state, CASE seq WHEN 0 THEN extra END AS info
+                FROM chat.states
+                WHERE states.room = rooms.room AND change > 0 AND change > position
+                ORDER BY change LIMIT $5
+            ) AS tail
+            LEFT JOIN LATERAL (
+                SELECT content FROM chat.messages
+                WHERE messages.room = rooms.room AND messages.seq = tail.seq
+                    AND text_change > told
+                LIMIT 1
+            ) AS message ON true
+            ORDER BY nth, change LIMIT $4 / $6 + 1
+        ) AS tails
+    ) AS tails
+) AS changed
+"""
+
 Run = Callable[[Callable[[Connection], Awaitable[asyncpg.Record]]], Awaitable[asyncpg.Record]]
 """Executes a statement over some connection; raises `StoreError` if it can't."""
 
@@ -107,7 +156,23 @@ class TailReader:
         self, positions: Mapping[str, tuple[int, int]], most_bytes: int
     ) -> ChangesBehind:
         """See `RoomReader`."""
-        return await read_behind(self._run, positions, most_bytes)
+        room_ids = list(positions)
+        row = await self._row(
+            _CHANGES_BEHIND,
+            room_ids,
+            [change for change, _ in positions.values()],
+            [told for _, told in positions.values()],
+            most_bytes,
+            _ROOM_ROWS,
+            _OVERHEAD,
+        )
+        changes: dict[str, list[Altered]] = {}
+        for nth, *columns in rows_of(row, "nths", "seqs", "changes", "contents", "states", "infos"):
+            room_id = room_ids[nth - 1]
+            changes.setdefault(room_id, []).append(_change(room_id, *columns))
+        heads = dict(zip(room_ids, row["heads"] or (), strict=True))
+        cut = _cut(room_ids, row, most_bytes)
+        return ChangesBehind(str(row["epoch"]), heads, changes, cut)
 
     async def behind(self, positions: Mapping[str, int], most_bytes: int) -> Rows:
         """See `RoomReader`."""
@@ -115,21 +180,16 @@ class TailReader:
         row = await self._row(
             _BEHIND, room_ids, list(positions.values()), most_bytes, _ROOM_ROWS, _OVERHEAD
         )
-        nths: list[int] = row["nths"] or []
         columns = zip(
-            nths, row["seqs"] or (), shared(row["times"] or ()), row["sender_ids"] or (),
-            row["ids"] or (), row["contents"] or (), strict=True,
+            row["nths"] or (), row["seqs"] or (), shared(row["times"] or ()),
+            row["sender_ids"] or (), row["ids"] or (), row["contents"] or (), strict=True,
         )  # fmt: skip
         messages = [
             stored_message((room_ids[nth - 1], sender_id, message_id), seq, sent_at, content)
             for nth, seq, sent_at, sender_id, message_id, content in columns
         ]
         add_all(messages, row["extras"] or (), row["states"] or ())
-        # Each page has all that fits of the rooms before its last one.
-        cut = {room_ids[nth - 1] for nth, rows in Counter(nths).items() if rows == _ROOM_ROWS}
-        if row["found"] > len(messages) or row["found"] > most_bytes // _OVERHEAD:
-            cut.update(room_ids[nths[-1] - 1 :])
-        return Rows(str(row["epoch"]), messages, frozenset(cut))
+        return Rows(str(row["epoch"]), messages, _cut(room_ids, row, most_bytes))
 
     async def _heads(self, statement: str, *arguments: object) -> Heads:
         row = await self._row(statement, *arguments)
@@ -144,3 +204,25 @@ class TailReader:
             return row
 
         return await self._run(read)
+
+
+def _cut(room_ids: Sequence[str], row: asyncpg.Record, most_bytes: int) -> frozenset[str]:
+    """The rooms that may have more: each page has all that fits of those before its last one."""
+    nths: list[int] = row["nths"] or []
+    cut = {room_ids[nth - 1] for nth, rows in Counter(nths).items() if rows == _ROOM_ROWS}
+    if row["found"] > len(nths) or row["found"] > most_bytes // _OVERHEAD:
+        cut.update(room_ids[(nths or [0])[-1] - 1 :])
+    return frozenset(cut)
+
+
+def _change(
+    room_id: str, seq: int, change: int, content: str | None, state: bytes, info: bytes | None
+) -> Altered:
+    try:
+        return change_from(room_id, seq, content, state, info)
+    except StoreError:
+        # Others must not wait for it.
+        log.exception("a change is told without its state")
+        if seq == ITSELF:
+            return Room(room_id, change=change)
+        return MessageChange(seq, content, MessageState(change=change))

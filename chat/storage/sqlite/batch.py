@@ -64,16 +64,3 @@ class CommitBatch:
                 message.sent_at = self._time
                 results.append(message)
         return results
-
-
-def stored_message(key: MessageKey, seq: int, sent_at: int, content: str) -> ChatMessage:
-    """Makes a message out of its columns in the database."""
-    room_id, sender_id, message_id = key
-    return ChatMessage(
-        id=message_id,
-        room_id=room_id,
-        sender_id=sender_id,
-        content=content,
-        seq=seq,
-        sent_at=from_micros(sent_at),
-    )

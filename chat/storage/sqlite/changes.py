@@ -9,14 +9,14 @@ once it is on disk.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import apsw
-import orjson
 
 from chat.errors import ChatError
+from chat.storage.base import stored_message
 from chat.storage.changes import (
     NAMED,
     Change,
@@ -28,10 +28,9 @@ from chat.storage.changes import (
     no_message,
 )
 from chat.storage.sqlite import scrub
-from chat.storage.sqlite.batch import stored_message
 from chat.storage.sqlite.journal import Journal
 from chat.storage.sqlite.schema import SEQ_BITS
-from chat.storage.sqlite.states import digits_of, mentioned, with_state, write
+from chat.storage.sqlite.states import digits_of, mentioned, query, with_state, write
 from chat.storage.stamps import from_micros
 from gen.chat import ChatMessage, MessageChange, RoomChanges
 
@@ -256,7 +255,7 @@ class Changes:
 
     def _load(self, changes: Sequence[Change]) -> None:
         places = list({(each.request.room_id, each.request.seq) for each in changes})
-        for nth, room, number, *columns, extra, state in self._query(_LOAD, places):
+        for nth, room, number, *columns, extra, state in query(self._connection, _LOAD, places):
             room_id, seq = place = places[nth]
             self._rooms[room_id] = room
             self._before[room_id] = self._numbers[room_id] = number
@@ -265,7 +264,9 @@ class Changes:
                 self._messages[place] = waiting
             elif columns[0] is not None:
                 message_id, sender_id, sent_at, content = columns
-                stored = stored_message((room_id, sender_id, message_id), seq, sent_at, content)
+                stored = stored_message(
+                    (room_id, sender_id, message_id), seq, from_micros(sent_at), content
+                )
                 self._messages[place] = with_state(stored, extra, state)
         self._load_reactions(changes)
 
@@ -281,14 +282,10 @@ class Changes:
         kinds = list(numbers)
         # Each that goes in this commit makes room for another one.
         most = NAMED + 1 + max(numbers.values())
-        for nth, users in self._query(_FIRST, kinds, most):
+        for nth, users in query(self._connection, _FIRST, kinds, most):
             self._first[kinds[nth]] = users
             self._has_more[kinds[nth]] = len(users) == most
-        self._reacting = {asked[nth] for nth in self._query(_REACTING, asked)}
-
-    def _query(self, statement: str, rows: Sequence[object], *more: int) -> Iterator[Any]:
-        found = self._connection.execute(statement, (orjson.dumps(rows).decode(), *more)).get
-        yield from orjson.loads(str(found))
+        self._reacting = {asked[nth] for nth in query(self._connection, _REACTING, asked)}
 
     def _write(self) -> None:
         altered = self.altered

@@ -10,19 +10,15 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import apsw
-import orjson
 
 import codec
 from chat.errors import ChatError
-from chat.storage.rooms import decide_room
+from chat.storage.rooms import ITSELF, decide_room
 from chat.storage.sqlite import scrub
 from chat.storage.sqlite.asks import Setting
 from chat.storage.sqlite.schema import SEQ_BITS
-from chat.storage.sqlite.states import write
+from chat.storage.sqlite.states import query, write
 from gen.chat import Room, RoomChanges
-
-ITSELF: Final = 0
-"""The place of the room itself among the positions of its messages."""
 
 _ADD_ROOM: Final = "INSERT OR IGNORE INTO rooms (room_id) VALUES (?)"
 _LOAD: Final = """
@@ -113,8 +109,7 @@ def set_rooms(
 
 
 def _load(connection: apsw.Connection, settings: Sequence[Setting]) -> dict[str, _Known]:
-    asked = orjson.dumps(list({each.room.id for each in settings})).decode()
-    found = orjson.loads(str(connection.execute(_LOAD, (asked,)).get))
+    found = query(connection, _LOAD, list({each.room.id for each in settings}))
     return {
         room_id: _Known(number, changes, info_from(room_id, digits))
         for room_id, number, changes, digits in found

@@ -36,14 +36,14 @@ from typing import Final, NamedTuple
 import apsw
 import orjson
 
-from chat.storage.base import MessageKey, key_of
+from chat.storage.base import MessageKey, key_of, stored_message
 from chat.storage.sqlite.asks import NOTHING_TOLD, Answer, RoomHead, Told
-from chat.storage.sqlite.batch import CommitBatch, stored_message
+from chat.storage.sqlite.batch import CommitBatch
 from chat.storage.sqlite.fold import Fold, HistoryConflict
 from chat.storage.sqlite.schema import read_last_sent_at
-from chat.storage.sqlite.states import with_state
+from chat.storage.sqlite.states import query, with_state
 from chat.storage.sqlite.transactions import transaction
-from chat.storage.stamps import Clock, Stamps
+from chat.storage.stamps import Clock, Stamps, from_micros
 from gen.chat import ChatMessage
 
 # How many bytes of JSON are folded together: the more, the fewer pages are written
@@ -272,12 +272,11 @@ class Journal:
     def find(self, appends: Sequence[Sequence[ChatMessage]]) -> dict[MessageKey, ChatMessage]:
         """Returns those of messages that are in the table, as they stand."""
         keys = [key_of(message) for messages in appends for message in messages]
-        found = orjson.loads(
-            str(self._connection.execute(_FIND, (orjson.dumps(keys).decode(),)).get)
-        )
         return {
-            keys[number]: with_state(stored_message(keys[number], *columns), extra, state)
-            for number, *columns, extra, state in found
+            keys[number]: with_state(
+                stored_message(keys[number], seq, from_micros(sent_at), content), extra, state
+            )
+            for number, seq, sent_at, content, extra, state in query(self._connection, _FIND, keys)
         }
 
     def message_at(self, room_id: str, position: int) -> ChatMessage | None:

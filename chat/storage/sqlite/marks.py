@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from typing import Final
 
 import apsw
-import orjson
 
 from chat.storage.changes import MOST_MENTIONS
 from chat.storage.listener import UserMark
 from chat.storage.sqlite.asks import Reading
-from chat.storage.sqlite.states import write
+from chat.storage.sqlite.states import query, write
 from gen.chat import Mark
 
 # Of a user `who`, behind a position `seq` of a room `room`.
@@ -78,7 +77,7 @@ def store_marks(
     if not readings:
         return [], []
     asked = [(each.user_id, each.room_id) for each in readings]
-    found = orjson.loads(str(connection.execute(_LOAD, (orjson.dumps(asked).decode(),)).get))
+    found = query(connection, _LOAD, asked)
     before: dict[_Key, int] = {asked[nth]: seq for nth, _, seq in found}
     rooms: dict[str, int] = {asked[nth][1]: room for nth, room, _ in found}
     moved: dict[_Key, int] = {}
@@ -97,7 +96,7 @@ def store_marks(
         [(user_id, rooms[room_id], seq) for (user_id, room_id), seq in moved.items()],
     )
     counted = [(key[0], rooms.get(key[1], 0), seq) for key, seq in zip(asked, seqs, strict=True)]
-    counts = orjson.loads(str(connection.execute(COUNT, (orjson.dumps(counted).decode(),)).get))
+    counts = query(connection, COUNT, counted)
     marks = [
         Mark(each.room_id, seq, min(count, MOST_MENTIONS))
         for each, seq, count in zip(readings, seqs, counts, strict=True)

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from heapq import merge
+from itertools import starmap
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
@@ -65,21 +66,12 @@ def personal_data(database: Path, user_id: str) -> Iterator[bytes]:
     """
     try:
         with _opened(database) as connection:
-            execute = connection.execute
-            rows: Any = execute(_USER, (user_id,))
-            for row in rows:
-                yield user_line(*row)
-            rows = execute(_MARKS, (user_id,))
-            for row in rows:
-                yield mark_line(*row)
+            yield from starmap(user_line, _rows(connection, _USER, user_id))
+            yield from starmap(mark_line, _rows(connection, _MARKS, user_id))
             for message in _messages(connection, user_id):
                 yield message_line(user_id, message)
-            rows = execute(_REACTIONS, (user_id,))
-            for row in rows:
-                yield reaction_line(*row)
-            rows = execute(_MENTIONS, (user_id,))
-            for row in rows:
-                yield mention_line(*row)
+            yield from starmap(reaction_line, _rows(connection, _REACTIONS, user_id))
+            yield from starmap(mention_line, _rows(connection, _MENTIONS, user_id))
     except (apsw.Error, ValueError, TypeError) as error:
         why = " ".join(str(error).split())
         raise StoreUnusable(f"cannot read {database}: {why}") from error
@@ -113,9 +105,13 @@ def _opened(database: Path) -> Iterator[apsw.Connection]:
         connection.close()
 
 
+def _rows(connection: apsw.Connection, statement: str, user_id: str) -> Any:
+    return connection.execute(statement, (user_id,))
+
+
 def _messages(connection: apsw.Connection, user_id: str) -> Iterator[OwnMessage]:
-    table: Any = connection.execute(_MESSAGES, (user_id,))
-    journal: Any = sorted(connection.execute(_JOURNAL, (user_id,)), key=_position)
+    table = _rows(connection, _MESSAGES, user_id)
+    journal = sorted(_rows(connection, _JOURNAL, user_id), key=_position)
     last = room = 0
     room_id = ""
     for position, key, sent_at, *rest in merge(table, journal, key=_position):

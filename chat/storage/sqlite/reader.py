@@ -16,11 +16,11 @@ from typing import Any, Final, NamedTuple, TypeVar
 import apsw
 import orjson
 
-from chat.storage.base import PAGE_BYTES, Range, StoreError
+from chat.storage.base import PAGE_BYTES, Range, StoreError, stored_message
 from chat.storage.extras import give
-from chat.storage.sqlite.batch import stored_message
 from chat.storage.sqlite.journal import UserRow
 from chat.storage.sqlite.states import blob_from
+from chat.storage.stamps import from_micros
 from gen.chat import ChatMessage
 
 _THREADS: Final = 2
@@ -187,18 +187,18 @@ class Readers:
 
     async def user(self, user_id: str) -> UserRow | None:
         """Returns a user's id, name and e-mail address."""
-        found = await self.run(lambda: self.one(_USER, (user_id,)))
-        return None if found is None else _user_row(orjson.loads(str(found)))
+        row = await self.run(lambda: self.row(_USER, user_id))
+        return None if row is None else _user_row(row)
 
     async def users(self, after_id: str, limit: int) -> list[UserRow]:
         """Returns the users behind `after_id`."""
-        rows = await self.run(lambda: self._list(_USERS, (after_id, limit)))
+        rows = await self.run(lambda: self.row(_USERS, after_id, limit))
         return list(map(_user_row, rows))
 
     async def some_users(self, user_ids: Sequence[str]) -> list[UserRow]:
         """Returns those of some users that are stored."""
         asked = orjson.dumps(user_ids).decode()
-        rows = await self.run(lambda: self._list(_SOME_USERS, (asked,)))
+        rows = await self.run(lambda: self.row(_SOME_USERS, asked))
         return list(map(_user_row, rows))
 
     async def close(self) -> None:
@@ -232,6 +232,11 @@ class Readers:
     def one(self, sql: str, bindings: tuple[str | int, ...]) -> object:
         """Returns the first value of the first row, or `None`; in one of the threads."""
         return self.connection().execute(sql, bindings).get
+
+    def row(self, sql: str, *bindings: str | int) -> Any:
+        """Returns the same where it is JSON: what that says."""
+        found = self.one(sql, bindings)
+        return None if found is None else orjson.loads(str(found))
 
     def _messages(
         self, room_id: str, span: Range, last_seq: int, has_states: bool
@@ -273,18 +278,14 @@ class Readers:
         Of many, at the most one more is read than fits into a page.
         """
         if limit <= _FEW:
-            return limit, self._list(page.rows, (room_id, after, before, limit))
+            return limit, self.row(page.rows, room_id, after, before, limit)
         with self.connection():  # both as of one moment
-            sizes = self._list(page.sizes, (room_id, after, before, limit))
+            sizes = self.row(page.sizes, room_id, after, before, limit)
             # The first one is in the page however large it is.
             fitting = max(1, bisect_right(list(accumulate(sizes)), PAGE_BYTES))
             limit = min(limit, fitting + 1)
-            rows = self._list(page.rows, (room_id, after, before, limit))
+            rows = self.row(page.rows, room_id, after, before, limit)
         return limit, rows
-
-    def _list(self, sql: str, bindings: tuple[str | int, ...]) -> list[Any]:
-        found: list[Any] = orjson.loads(str(self.one(sql, bindings)))
-        return found
 
     def _is_broken_off(self, room_id: str, before: int, last_seq: int) -> bool:
         """Whether there should be something right before a position, where nothing was found."""
@@ -295,7 +296,7 @@ class Readers:
 
 def _message(room_id: str, row: _Row) -> ChatMessage:
     seq, message_id, sender_id, content, sent_at = row
-    return stored_message((room_id, sender_id, message_id), seq, sent_at, content)
+    return stored_message((room_id, sender_id, message_id), seq, from_micros(sent_at), content)
 
 
 def _complete(messages: Sequence[ChatMessage], states: Sequence[_StateRow]) -> None:

@@ -6,15 +6,15 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from chat.storage.base import MOST_MEMBERS, RoomIds
+from chat.storage.base import MOST_MEMBERS, RoomIds, stored_message
 from chat.storage.changes import MOST_MENTIONS
 from chat.storage.extras import give
 from chat.storage.rooms import folded, is_found
-from chat.storage.sqlite.batch import stored_message
 from chat.storage.sqlite.infos import info_from
 from chat.storage.sqlite.marks import COUNT
 from chat.storage.sqlite.reader import Readers
 from chat.storage.sqlite.states import blob_from
+from chat.storage.stamps import from_micros
 from gen.chat import ChatMessage, Room
 
 # How many rooms one call looks at: a bound on its time.
@@ -105,7 +105,7 @@ class RoomReader:
             return await self._readers.run(
                 lambda: self._search(after_id, limit, folded(query), marked_by)
             )
-        ids = await self._readers.run(lambda: self._list(_ROOM_IDS, after_id, limit + 1))
+        ids = await self._readers.run(lambda: self._readers.row(_ROOM_IDS, after_id, limit + 1))
         return RoomIds(ids[:limit], ids[limit - 1] if len(ids) > limit else "")
 
     async def rows(self, room_ids: Sequence[str], user_id: str) -> list[StoredRow]:
@@ -114,15 +114,17 @@ class RoomReader:
 
     async def members(self, room_id: str, after_id: str, limit: int) -> list[str]:
         """Returns members of a room; see `Store.members`."""
-        return await self._readers.run(lambda: self._list(_MEMBERS, room_id, after_id, limit))
+        return await self._readers.run(
+            lambda: self._readers.row(_MEMBERS, room_id, after_id, limit)
+        )
 
     def _search(self, after_id: str, limit: int, query: str, marked_by: str) -> RoomIds:
         with self._readers.connection():  # all as of one moment
             if marked_by and self._readers.one(_HAVE_FEW_MARKS, (marked_by, _LOOK)):
-                rows = self._list(_MARKED, after_id, _LOOK, marked_by)
+                rows = self._readers.row(_MARKED, after_id, _LOOK, marked_by)
                 marked = None
             else:
-                rows = self._list(_TITLES, after_id, _LOOK)
+                rows = self._readers.row(_TITLES, after_id, _LOOK)
                 marked = self._marked(rows, marked_by) if marked_by else None
         last = rows[-1][0] if len(rows) == _LOOK else ""
         found = (
@@ -137,16 +139,16 @@ class RoomReader:
 
     def _marked(self, rows: Sequence[tuple[str, str | None]], user_id: str) -> set[str]:
         ids = orjson.dumps([room_id for room_id, _ in rows]).decode()
-        return set(self._list(_WHICH_ARE_MARKED, ids, user_id))
+        return set(self._readers.row(_WHICH_ARE_MARKED, ids, user_id))
 
     def _rows(self, room_ids: Sequence[str], user_id: str) -> list[StoredRow]:
         rows = [StoredRow(Room(room_id)) for room_id in room_ids]
         with self._readers.connection():  # all as of one moment
             asked = orjson.dumps(room_ids).decode()
-            found = self._list(_ROWS, asked, user_id, MOST_MEMBERS)
+            found = self._readers.row(_ROWS, asked, user_id, MOST_MEMBERS)
             marked = [(row[0], (user_id, row[1], row[3])) for row in found if row[3] is not None]
             places = orjson.dumps([place for _, place in marked]).decode()
-            counts = self._list(COUNT, places) if marked else []
+            counts = self._readers.row(COUNT, places) if marked else []
         for nth, _, info, read_seq, members, last in found:
             room_id = room_ids[nth]
             message = None if last is None else _message(room_id, last)
@@ -155,13 +157,9 @@ class RoomReader:
             rows[nth] = rows[nth]._replace(mentions=min(count, MOST_MENTIONS))
         return rows
 
-    def _list(self, sql: str, *bindings: str | int) -> list[Any]:
-        found: list[Any] = orjson.loads(str(self._readers.one(sql, bindings)))
-        return found
-
 
 def _message(room_id: str, row: Sequence[Any]) -> ChatMessage:
     seq, message_id, sender_id, content, sent_at, extra, state = row
-    message = stored_message((room_id, sender_id, message_id), seq, sent_at, content)
+    message = stored_message((room_id, sender_id, message_id), seq, from_micros(sent_at), content)
     give([message], [blob_from(extra)], [blob_from(state)])
     return message

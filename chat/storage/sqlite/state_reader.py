@@ -2,18 +2,17 @@
 
 from bisect import bisect_right
 from itertools import accumulate
-from typing import Any, Final, NamedTuple
-
-import orjson
+from typing import Final, NamedTuple
 
 from chat.storage.base import PAGE_BYTES, ChangesPage, ReactionRow
 from chat.storage.changes import MOST_MENTIONS
+from chat.storage.rooms import ITSELF, Altered, number_of, span_of
 from chat.storage.sqlite.asks import RoomHead
-from chat.storage.sqlite.infos import ITSELF, info_from
+from chat.storage.sqlite.infos import info_from
 from chat.storage.sqlite.marks import READ
 from chat.storage.sqlite.reader import Readers
 from chat.storage.sqlite.states import state_from
-from gen.chat import ChangeMessageRequest, Delete, Mark, MessageChange, RoomChanges
+from gen.chat import ChangeMessageRequest, Delete, Mark, MessageChange
 
 # In how many rooms a statement looks for messages of a user: a bound on its time.
 _ROOMS: Final = 10_000
@@ -103,7 +102,7 @@ class StateReader:
         """Returns what is known of a room."""
 
         def read() -> RoomHead:
-            changes, has_states = self._row(_HEAD, room_id) or (0, 0)
+            changes, has_states = self._readers.row(_HEAD, room_id) or (0, 0)
             return RoomHead(int(changes), bool(has_states))
 
         return await self._readers.run(read)
@@ -127,9 +126,9 @@ class StateReader:
 
         def read() -> list[ReactionRow]:
             rows = (
-                self._row(_REACTIONS_OF, *bindings, user_id)
+                self._readers.row(_REACTIONS_OF, *bindings, user_id)
                 if user_id
-                else self._row(_REACTIONS, *bindings)
+                else self._readers.row(_REACTIONS, *bindings)
             )
             return [ReactionRow(*row) for row in rows]
 
@@ -145,20 +144,20 @@ class StateReader:
         """
 
         def read() -> Mark:
-            seq, mentions = self._row(READ, room_id, user_id, last_seq) or (0, 0)
+            seq, mentions = self._readers.row(READ, room_id, user_id, last_seq) or (0, 0)
             return Mark(room_id, seq, min(mentions, MOST_MENTIONS))
 
         return await self._readers.run(read)
 
     async def erasures(self) -> list[str]:
         """Returns the users whose erasure is not done."""
-        return await self._readers.run(lambda: list(self._row(_ERASURES)))
+        return await self._readers.run(lambda: list(self._readers.row(_ERASURES)))
 
     async def sent(self, user_id: str, after_room: int, limit: int) -> Sent:
         """Looks for messages of a user, in some of the rooms behind one."""
 
         def read() -> Sent:
-            last_room, rows = self._row(_SENT, user_id, after_room, _ROOMS, limit)
+            last_room, rows = self._readers.row(_SENT, user_id, after_room, _ROOMS, limit)
             deletions = [
                 ChangeMessageRequest(room_id, seq, user_id, delete=Delete())
                 for room_id, seq in rows
@@ -171,7 +170,7 @@ class StateReader:
         """Returns requests that take reactions of a user back."""
 
         def read() -> list[ChangeMessageRequest]:
-            rows = self._row(_REACTED, user_id, limit)
+            rows = self._readers.row(_REACTED, user_id, limit)
             return [
                 ChangeMessageRequest(room_id, seq, user_id, unreact=emoji)
                 for room_id, seq, emoji in rows
@@ -182,24 +181,17 @@ class StateReader:
     def _changes(self, room_id: str, after_change: int, limit: int) -> ChangesPage:
         with self._readers.connection():  # both as of one moment
             bindings = room_id, after_change, limit + 1
-            _, sizes = self._row(_CHANGE_SIZES, *bindings) or (0, [])
+            _, sizes = self._readers.row(_CHANGE_SIZES, *bindings) or (0, [])
             # The first one is in the page however large it is.
             fitting = max(1, bisect_right(list(accumulate(sizes)), PAGE_BYTES))
             number = min(limit, fitting)
-            newest, rows = self._row(_CHANGE_ROWS, room_id, after_change, number) or (0, [])
-        messages, room, last = [], None, 0
-        for seq, text, state in rows:
-            if seq == ITSELF:
-                room = info_from(room_id, state)
-                last = room.change
-            else:
-                messages.append(MessageChange(seq, text, state_from(state)))
-                last = messages[-1].state.change
+            newest, rows = self._readers.row(_CHANGE_ROWS, room_id, after_change, number) or (0, [])
+        found: list[Altered] = [
+            info_from(room_id, state)
+            if seq == ITSELF
+            else MessageChange(seq, text, state_from(state))
+            for seq, text, state in rows
+        ]
         has_more = len(sizes) > number
-        last = last if has_more else newest
-        return ChangesPage(RoomChanges(room_id, after_change, last, messages, room), has_more)
-
-    def _row(self, sql: str, *bindings: str | int) -> Any:
-        """Returns the one row of a statement, which is JSON; `None` if there is none."""
-        found = self._readers.one(sql, bindings)
-        return None if found is None else orjson.loads(str(found))
+        last = number_of(found[-1]) if has_more else newest
+        return ChangesPage(span_of(room_id, after_change, last, found), has_more)

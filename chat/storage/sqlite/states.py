@@ -101,6 +101,12 @@ def write(connection: apsw.Connection, statement: str, rows: Iterable[Any]) -> N
         connection.execute(statement, (orjson.dumps(listed).decode(),))
 
 
+def query(connection: apsw.Connection, statement: str, rows: Sequence[Any], *more: int) -> Any:
+    """Executes a statement on rows, as JSON; returns its one value, which is JSON, too."""
+    given = orjson.dumps(rows).decode()
+    return orjson.loads(str(connection.execute(statement, (given, *more)).get))
+
+
 def _mentions(position: int, sender_id: str, extra: MessageExtra) -> Iterator[tuple[str, int, str]]:
     for user_id in mentioned(extra):
         if user_id != sender_id:
