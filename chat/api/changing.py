@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from chat.access.identity import Identity
 from chat.api.context import Context
 from chat.core.extras import check_change
-from chat.core.store_errors import not_stored
+from chat.core.store_errors import not_stored, or_not_stored
 from chat.storage.base import StoreError
 from chat.storage.changes import Change
 from gen.chat import ChangeMessageRequest, ChatMessage
@@ -62,7 +62,4 @@ async def make_change(context: Context, change: Change) -> ChatMessage:
     Raises:
         ChatError: see `Store.change`, and `changes.decide`; it could not be stored.
     """
-    try:
-        return await context.hub.store.change(change)
-    except StoreError as error:
-        raise not_stored(error, "change") from error
+    return await or_not_stored(context.hub.store.change(change), "change")

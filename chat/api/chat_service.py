@@ -16,9 +16,9 @@ from chat.api.message_calls import MessageCalls
 from chat.api.quotas import charge
 from chat.api.room_calls import RoomCalls
 from chat.core.room_rules import check_ids
-from chat.core.store_errors import not_stored, or_unavailable
+from chat.core.store_errors import or_not_stored, or_unavailable
 from chat.errors import InvalidArgument, NotFound, RateLimited
-from chat.storage.base import Range, StoreError
+from chat.storage.base import Range
 from gen.chat import (
     ChatServiceBase,
     ChatStream,
@@ -113,13 +113,10 @@ class ChatService:
         caller.check_owner(request.user_id, "user_id")
         await self._context.legacy_ids.check_user(request.user_id, "user_id")
         await self._context.legacy_ids.check_name(request.user_id, request.name, "name")
-        try:
-            user = await self._store.upsert_user(
-                request.user_id, request.name, request.email, request.tone
-            )
-        except StoreError as error:
-            raise not_stored(error, "user") from error
-        return UpsertUserResponse(user=user)
+        storing = self._store.upsert_user(
+            request.user_id, request.name, request.email, request.tone
+        )
+        return UpsertUserResponse(user=await or_not_stored(storing, "user"))
 
     async def _list_users(self, caller: Identity, request: ListUsersRequest) -> ListUsersResponse:
         limit = self._page_size(request.page_size, "page_size")

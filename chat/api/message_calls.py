@@ -9,9 +9,9 @@ from chat.api.context import Context
 from chat.core.extras import check_position
 from chat.core.marking import Wish
 from chat.core.page_tokens import page_token, read_page_token
-from chat.core.store_errors import not_stored, or_unavailable
+from chat.core.store_errors import or_not_stored, or_unavailable
 from chat.errors import FailedPrecondition, NotFound
-from chat.storage.base import Range, ReactionRow, StoreError
+from chat.storage.base import Range, ReactionRow
 from chat.storage.changes import state_of
 from gen.chat import (
     ChangeMessageRequest,
@@ -81,14 +81,12 @@ class MessageCalls:
         self._check_room(caller, request.room_id)
         self._check_epoch(request)
         user_id = await admit_user(self._context, caller, request.user_id)
-        try:
-            if request.seq or request.back:
-                wish = Wish(request.seq, request.back)
-                mark = await self._context.marking.mark(user_id, request.room_id, wish)
-            else:
-                mark = await self._store.mark(user_id, request.room_id, 0, back=False)
-        except StoreError as error:
-            raise not_stored(error, "read mark") from error
+        if request.seq or request.back:
+            wish = Wish(request.seq, request.back)
+            marking = self._context.marking.mark(user_id, request.room_id, wish)
+        else:
+            marking = self._store.mark(user_id, request.room_id, 0, back=False)
+        mark = await or_not_stored(marking, "read mark")
         # It may have become another one while the mark waited for its turn.
         self._check_epoch(request)
         return MarkReadResponse(mark)
@@ -97,10 +95,8 @@ class MessageCalls:
         """Erases all that is stored of a user."""
         self._context.rules.identifier(request.user_id, "user_id")
         caller.check_admin("user_id")
-        try:
-            erased = await self._context.erasing.erase(request.user_id, _ERASE_SECONDS)
-        except StoreError as error:
-            raise not_stored(error, "erasure") from error
+        erasing = self._context.erasing.erase(request.user_id, _ERASE_SECONDS)
+        erased = await or_not_stored(erasing, "erasure")
         return EraseUserResponse(erased.messages, erased.done)
 
     def _check_room(self, caller: Identity, room_id: str) -> None:

@@ -9,9 +9,9 @@ from chat.api.context import Context
 from chat.core.page_tokens import page_token, read_page_token
 from chat.core.room_rules import check_ids, check_query, check_room
 from chat.core.rules import LARGEST_PAGE
-from chat.core.store_errors import not_stored, or_unavailable
+from chat.core.store_errors import or_not_stored, or_unavailable
 from chat.errors import InvalidArgument, PermissionDenied
-from chat.storage.base import PAGE_BYTES, RoomIds, RoomRow, StoreError
+from chat.storage.base import PAGE_BYTES, RoomIds, RoomRow
 from chat.storage.rooms import folded, is_found
 from gen.chat import (
     ListMembersRequest,
@@ -48,10 +48,8 @@ class RoomCalls:
         if not caller.moderates(room.id):
             raise PermissionDenied("room.id", "only a moderator may set a room")
         await self._context.legacy_ids.check_room(room.id, "room.id")
-        try:
-            return SetRoomResponse(await self._store.set_room(room, request.if_change))
-        except StoreError as error:
-            raise not_stored(error, "room") from error
+        setting = self._store.set_room(room, request.if_change)
+        return SetRoomResponse(await or_not_stored(setting, "room"))
 
     async def list_rooms(self, caller: Identity, request: ListRoomsRequest) -> ListRoomsResponse:
         """Lists rooms that the caller may read."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from chat.commands.on_postgres import is_url, password_file, run_on_postgres
+from chat.commands.on_postgres import either_database, is_url, password_file, run_on_postgres
 from chat.commands.remote import Server, erase_remotely
 from chat.commands.users import UserId
 from chat.storage.base import Store, StoreError, StoreUnusable
@@ -38,15 +38,7 @@ _BACKUPS: Final = "Backups have their own time: see docs/operations.md, Erasing 
     " from the disk what was deleted before.",
 )
 @click.argument("user", type=UserId(), required=False)
-@click.option(
-    "--database",
-    type=TEXT,
-    default="data/chat.db",
-    envvar="CHAT_DATABASE",
-    show_default=True,
-    show_envvar=True,
-    help="The SQLite file, or the URL of a PostgreSQL database.",
-)
+@either_database
 @password_file
 @click.option("--server", type=TEXT, metavar="HOST:PORT", help="The chat server that does it.")
 @click.option(

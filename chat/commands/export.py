@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from chat.commands.on_postgres import is_url, password_file, run_on_postgres
+from chat.commands.on_postgres import either_database, is_url, password_file, run_on_postgres
 from chat.commands.users import UserId
 from chat.storage.base import StoreUnusable
 from chat.storage.sqlite.personal import personal_data
 from hosting import private
 from hosting.command import StartError, run_command
-from hosting.options import TEXT, TextPath
+from hosting.options import TextPath
 
 if TYPE_CHECKING:
     from chat.storage.postgres.connections import Connection
@@ -32,15 +32,7 @@ Write = Callable[[bytes], object]
     " reactions, and the messages that mention the user. Servers may go on to use the database.",
 )
 @click.argument("user", type=UserId())
-@click.option(
-    "--database",
-    type=TEXT,
-    default="data/chat.db",
-    envvar="CHAT_DATABASE",
-    show_default=True,
-    show_envvar=True,
-    help="The SQLite file, or the URL of a PostgreSQL database.",
-)
+@either_database
 @password_file
 @click.option(
     "--output",

@@ -21,6 +21,15 @@ T = TypeVar("T")
 # As the name of a file it has one slash less.
 _URL: Final = re.compile(r"postgres(ql)?:/", re.IGNORECASE)
 
+either_database = click.option(
+    "--database",
+    type=TEXT,
+    default="data/chat.db",
+    envvar="CHAT_DATABASE",
+    show_default=True,
+    show_envvar=True,
+    help="The SQLite file, or the URL of a PostgreSQL database.",
+)
 password_file = click.option(
     "--database-password-file",
     "password_file",

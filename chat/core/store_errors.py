@@ -25,6 +25,18 @@ async def or_unavailable(reading: Awaitable[T]) -> T:
         raise Unavailable("the store could not be read") from error
 
 
+async def or_not_stored(writing: Awaitable[T], what: str = "message") -> T:
+    """Waits for a write of the store.
+
+    Raises:
+        ChatError: it could not; see `not_stored`.
+    """
+    try:
+        return await writing
+    except StoreError as error:
+        raise not_stored(error, what) from error
+
+
 def not_stored(failure: BaseException, what: str = "message") -> ChatError:
     """Returns the error of something that was not stored.
 
