@@ -27,9 +27,6 @@ from chat.storage.base import (
     Store,
     StoreError,
     Unstorable,
-    finish,
-    fit_page,
-    make_user,
 )
 from chat.storage.changes import (
     MOST_MENTIONS,
@@ -46,6 +43,7 @@ from chat.storage.changes import (
 )
 from chat.storage.health import StoreHealth
 from chat.storage.listener import Head, Listener, UserMark
+from chat.storage.results import finish, fit_page, make_user
 from chat.storage.rooms import ITSELF, decide_room, folded, is_found, number_of, span_of
 from chat.storage.stamps import Clock, Stamps, from_micros
 from gen.chat import (

@@ -8,9 +8,10 @@ import pytest
 
 import codec
 from chat.errors import NotFound, PermissionDenied, ResourceExhausted
-from chat.storage.base import PAGE_BYTES, Range, Store, message_size
+from chat.storage.base import PAGE_BYTES, Range, Store
 from chat.storage.changes import Change, is_deleted, state_of
 from chat.storage.listener import Head
+from chat.storage.results import message_size
 from gen.chat import (
     ChangeMessageRequest,
     ChatMessage,

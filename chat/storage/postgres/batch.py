@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from chat.storage.base import MessageKey, StoreError, key_of, stored_message
+from chat.storage.base import MessageKey, StoreError, key_of
 from chat.storage.postgres.extras import add_all, added, is_same, mentioned
 from chat.storage.postgres.stays import InFlight
+from chat.storage.results import stored_message
 from gen.chat import ChatMessage
 
 T = TypeVar("T")

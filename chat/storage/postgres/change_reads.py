@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import codec
-from chat.storage.base import PAGE_BYTES, ChangesPage, ReactionRow, StoreError, stored_message
+from chat.storage.base import PAGE_BYTES, ChangesPage, ReactionRow, StoreError
 from chat.storage.postgres.change_batch import Found, Wanted
 from chat.storage.postgres.extras import add
 from chat.storage.postgres.infos import info_from
+from chat.storage.results import stored_message
 from chat.storage.rooms import ITSELF, Altered, number_of, span_of
 from codec import DecodeError
 from gen.chat import MessageChange, MessageState

@@ -15,10 +15,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from chat.storage.base import MOST_MEMBERS, RoomIds, RoomRow, stored_message
+from chat.storage.base import MOST_MEMBERS, RoomIds, RoomRow
 from chat.storage.changes import MOST_MENTIONS
 from chat.storage.postgres.extras import add
 from chat.storage.postgres.infos import info_from
+from chat.storage.results import stored_message
 from chat.storage.rooms import folded, is_found
 from gen.chat import Mark, Room
 

@@ -22,8 +22,6 @@ from chat.storage.base import (
     Spent,
     Store,
     StoreError,
-    fit_page,
-    make_user,
 )
 from chat.storage.changes import Change
 from chat.storage.health import StoreHealth
@@ -55,6 +53,7 @@ from chat.storage.postgres.suspicions import Suspicions
 from chat.storage.postgres.tails import TailReader
 from chat.storage.postgres.valkey_address import ValkeyAddress
 from chat.storage.postgres.writer import Job, Writer
+from chat.storage.results import fit_page, make_user
 from gen.chat import ChatMessage, Mark, Room, User
 from hosting.logs import get_logger
 

@@ -12,13 +12,14 @@ from typing import Final
 
 import asyncpg
 
-from chat.storage.base import StoreError, stored_message
+from chat.storage.base import StoreError
 from chat.storage.listener import Head
 from chat.storage.postgres.batch import shared
 from chat.storage.postgres.change_reads import ChangesBehind, change_from, rows_of
 from chat.storage.postgres.connections import Connection
 from chat.storage.postgres.extras import add_all
 from chat.storage.postgres.follower import Heads, Rows
+from chat.storage.results import stored_message
 from chat.storage.rooms import ITSELF, Altered
 from gen.chat import MessageChange, MessageState, Room
 from hosting.logs import get_logger

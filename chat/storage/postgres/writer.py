@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from chat.storage.base import StoreError, Unstorable, finish
+from chat.storage.base import StoreError, Unstorable
 from chat.storage.health import StoreHealth
 from chat.storage.postgres.appender import PATIENCE_SECONDS, Appender
 from chat.storage.postgres.batch import Outcomes
@@ -31,6 +31,7 @@ from chat.storage.postgres.commit_watch import CommitWatch
 from chat.storage.postgres.errors import FAILURES, fault_of, text_of
 from chat.storage.postgres.extras import added, mentioned
 from chat.storage.postgres.following import Following
+from chat.storage.results import finish
 from codec.columns import utf8_length
 from gen.chat import ChatMessage
 from hosting.logs import get_logger

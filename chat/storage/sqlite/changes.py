@@ -16,7 +16,6 @@ from typing import Final, NamedTuple
 import apsw
 
 from chat.errors import ChatError
-from chat.storage.base import stored_message
 from chat.storage.changes import (
     NAMED,
     Change,
@@ -27,6 +26,7 @@ from chat.storage.changes import (
     needs_reactors,
     no_message,
 )
+from chat.storage.results import stored_message
 from chat.storage.sqlite import scrub
 from chat.storage.sqlite.journal import Journal
 from chat.storage.sqlite.schema import SEQ_BITS

@@ -36,7 +36,8 @@ from typing import Final, NamedTuple
 import apsw
 import orjson
 
-from chat.storage.base import MessageKey, key_of, stored_message
+from chat.storage.base import MessageKey, key_of
+from chat.storage.results import stored_message
 from chat.storage.sqlite.asks import NOTHING_TOLD, Answer, RoomHead, Told
 from chat.storage.sqlite.batch import CommitBatch
 from chat.storage.sqlite.fold import Fold, HistoryConflict

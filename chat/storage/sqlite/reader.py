@@ -16,8 +16,9 @@ from typing import Any, Final, NamedTuple, TypeVar
 import apsw
 import orjson
 
-from chat.storage.base import PAGE_BYTES, Range, StoreError, stored_message
+from chat.storage.base import PAGE_BYTES, Range, StoreError
 from chat.storage.extras import give
+from chat.storage.results import stored_message
 from chat.storage.sqlite.journal import UserRow
 from chat.storage.sqlite.states import blob_from
 from chat.storage.stamps import from_micros

@@ -6,9 +6,10 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from chat.storage.base import MOST_MEMBERS, RoomIds, stored_message
+from chat.storage.base import MOST_MEMBERS, RoomIds
 from chat.storage.changes import MOST_MENTIONS
 from chat.storage.extras import give
+from chat.storage.results import stored_message
 from chat.storage.rooms import folded, is_found
 from chat.storage.sqlite.infos import info_from
 from chat.storage.sqlite.marks import COUNT

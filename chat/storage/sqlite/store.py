@@ -22,13 +22,11 @@ from chat.storage.base import (
     Store,
     StoreError,
     StoreUnusable,
-    fit_page,
-    is_full,
-    make_user,
 )
 from chat.storage.changes import Change
 from chat.storage.health import StoreHealth
 from chat.storage.listener import Head, Listener
+from chat.storage.results import fit_page, is_full, make_user
 from chat.storage.sqlite.asks import Answer, Forgetting, Reading, RoomHead, Setting, Told
 from chat.storage.sqlite.claim import Claim
 from chat.storage.sqlite.erasing import Erasing

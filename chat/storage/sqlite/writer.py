@@ -39,8 +39,9 @@ from typing import Final, cast
 import apsw
 
 from chat.metrics import StoreMetrics
-from chat.storage.base import StoreError, Unstorable, finish
+from chat.storage.base import StoreError, Unstorable
 from chat.storage.health import StoreHealth
+from chat.storage.results import finish
 from chat.storage.sqlite.asks import NOTHING_TOLD, Answer, Ask, Told
 from chat.storage.sqlite.commits import Commits
 from chat.storage.sqlite.files import DatabaseFiles
