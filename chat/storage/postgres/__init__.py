@@ -1,7 +1,7 @@
 """The PostgreSQL engine: one database for any number of nodes.
 
 - `store`: the engine, which puts them together.
-- `address`, `connections`: where the database is, and connections to it.
+- `address`, `connections`, `kept`: where the database is, and connections to it.
 - `schema`, `sql/`: the tables and functions, their versions and migrations.
 - `writer`, `appender`, `batch`: messages on their way into the database, many at once.
 - `extras`: what they have beside their text.

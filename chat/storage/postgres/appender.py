@@ -39,7 +39,7 @@ from chat.storage.health import StoreHealth
 from chat.storage.postgres.admission import Admission
 from chat.storage.postgres.batch import Answer, Batch, Names, Outcomes, outcomes
 from chat.storage.postgres.commit_watch import LONG_SECONDS, CommitWatch
-from chat.storage.postgres.connections import Connection, Opening, close
+from chat.storage.postgres.connections import Connection, close
 from chat.storage.postgres.errors import (
     FAILURES,
     HISTORY_MISSING,
@@ -54,6 +54,7 @@ from chat.storage.postgres.errors import (
     text_of,
 )
 from chat.storage.postgres.following import Following
+from chat.storage.postgres.kept import Opening
 from chat.storage.postgres.stays import InFlight, Mark
 from chat.storage.stamps import LEAD_SECONDS
 from gen.chat import ChatMessage

@@ -22,7 +22,7 @@ from chat.metrics import StoreMetrics
 from chat.storage.base import StoreError, Unanswered, Unstorable
 from chat.storage.postgres import appender
 from chat.storage.postgres.commit_watch import CommitWatch
-from chat.storage.postgres.connections import Connection, Opening, close
+from chat.storage.postgres.connections import Connection, close
 from chat.storage.postgres.errors import (
     CHANGED_MEANWHILE,
     FAILURES,
@@ -36,6 +36,7 @@ from chat.storage.postgres.errors import (
     state_of,
     text_of,
 )
+from chat.storage.postgres.kept import Opening
 
 T = TypeVar("T")
 

@@ -15,9 +15,10 @@ import asyncpg
 
 from chat.storage.base import PAGE_BYTES, Page, Range, StoreError, Unstorable
 from chat.storage.postgres.admission import Admission
-from chat.storage.postgres.connections import READ_SECONDS, Connection, ReaderPool
+from chat.storage.postgres.connections import READ_SECONDS, Connection
 from chat.storage.postgres.errors import FAILURES, LeftBehind, is_lost, is_of_a_value, text_of
 from chat.storage.postgres.extras import give_all
+from chat.storage.postgres.kept import ReaderPool
 from chat.storage.results import stored_message
 from gen.chat import ChatMessage
 

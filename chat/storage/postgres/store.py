@@ -35,7 +35,7 @@ from chat.storage.postgres.change_following import ChangeFollowing
 from chat.storage.postgres.change_reads import ChangeReader
 from chat.storage.postgres.changer import Changer
 from chat.storage.postgres.commit_watch import CommitWatch
-from chat.storage.postgres.connections import Connection, Connector, ReaderPool, close
+from chat.storage.postgres.connections import Connection, Connector, close
 from chat.storage.postgres.durable import DurableConnection
 from chat.storage.postgres.epoch import Server, read_server
 from chat.storage.postgres.erasing import Erasing
@@ -43,6 +43,7 @@ from chat.storage.postgres.errors import FAILURES, unusable
 from chat.storage.postgres.follower import Follower
 from chat.storage.postgres.following import Following
 from chat.storage.postgres.hints import Hints
+from chat.storage.postgres.kept import ReaderPool
 from chat.storage.postgres.lease import Lease
 from chat.storage.postgres.marks import Marks
 from chat.storage.postgres.reader import Reader, UserRow, check_whole

@@ -12,11 +12,12 @@ from chat.metrics import StoreMetrics
 from chat.storage.base import StoreError
 from chat.storage.listener import Head, Listener
 from chat.storage.postgres.change_following import ChangeFollowing
-from chat.storage.postgres.connections import Connection, ReaderPool
+from chat.storage.postgres.connections import Connection
 from chat.storage.postgres.follower import Follower
 from chat.storage.postgres.following import Following
 from chat.storage.postgres.hint_payloads import Told
 from chat.storage.postgres.hints import Hints
+from chat.storage.postgres.kept import ReaderPool
 from chat.storage.postgres.link import BusDown, Hear, Link
 from chat.storage.postgres.tails import Run, TailReader
 from gen.chat import ChatMessage, RoomPresence, Typists

@@ -15,10 +15,11 @@ from chat.storage.postgres import appender, reader, writer
 from chat.storage.postgres.admission import Admission
 from chat.storage.postgres.change_following import ChangeFollowing
 from chat.storage.postgres.commit_watch import CommitWatch
-from chat.storage.postgres.connections import Admit, Connection, ReaderPool
+from chat.storage.postgres.connections import Admit, Connection
 from chat.storage.postgres.epoch import rotate
 from chat.storage.postgres.errors import LeftBehind
 from chat.storage.postgres.following import Following
+from chat.storage.postgres.kept import ReaderPool
 from tests.chat.storage.postgres.nodes import Node
 from tests.chat.storage.postgres.nodes import node as a_node
 from tests.faults.link import Link, Way
