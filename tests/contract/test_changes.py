@@ -16,6 +16,7 @@ from gen.chat import (
     ChangeMessageRequest,
     ChatMessage,
     Delete,
+    Mark,
     MessageExtra,
     MessageState,
     Reaction,
@@ -84,7 +85,7 @@ async def test_no_such_room(store: Store) -> None:
     assert (await store.changes("nowhere", 0, 5)).changes == RoomChanges("nowhere")
     assert await store.count_changes("nowhere", 0, 5) == 0
     assert await store.reactions("nowhere", 1, "", None, 5) == []
-    assert (await store.mark("ada", "nowhere", 7, back=False)).seq == 0
+    assert await store.mark("ada", "nowhere", 7, back=False) == Mark("nowhere")
 
 
 async def test_reactions(store: Store) -> None:
@@ -141,7 +142,7 @@ async def test_most_kinds_of_reactions(store: Store) -> None:
     await store.append([message()])
     for number in range(50):
         await store.change(asked(react=f"e{number}"))
-    with pytest.raises(ResourceExhausted):
+    with pytest.raises(ResourceExhausted, match="react: a message may have at most 50 kinds of"):
         await store.change(asked(react="one more"))
     await store.change(asked(by="ben", react="e7"))
     await store.change(asked(unreact="e0"))

@@ -5,21 +5,16 @@ with the same picture.
 """
 
 import asyncio
-import tempfile
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import betterproto
 import pytest
-import uvloop
-from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, rule
 
 from chat.errors import ChatError, FailedPrecondition, NotFound, PermissionDenied
-from chat.storage.base import Range, Store
+from chat.storage.base import Range
 from chat.storage.changes import Change, is_deleted, state_of, with_change
 from chat.storage.rooms import room_of
 from gen.chat import (
@@ -32,8 +27,9 @@ from gen.chat import (
     Room,
     RoomChanges,
 )
-from tests.contract.engines import DURABLE, ENGINES, SHARED, Build, Place, empty, place_of
-from tests.support import MODEL, message
+from tests.contract.engines import ENGINES, Build
+from tests.contract.machine import EngineMachine, check
+from tests.support import message
 
 ROOMS = ["a", "b"]
 USERS = ["ada", "ben", "bob' OR '1'='1"]
@@ -131,21 +127,14 @@ class Follower:
                 room[each.seq - 1] = with_change(room[each.seq - 1], each)
 
 
-class ChangesMachine(RuleBasedStateMachine):
+class ChangesMachine(EngineMachine):
     """Compares a store with dictionaries."""
 
     def __init__(self, build: Build, database: str) -> None:
-        super().__init__()
-        self.durable = build in DURABLE
-        self.database = database
-        self.runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-        self.folder = tempfile.TemporaryDirectory()
-        self.engine = build(Place(Path(self.folder.name), database))
+        super().__init__(build, database)
         self.follower = Follower()
         self.engine.listen = self.follower.hear
         self.engine.listen_to_changes = self.follower.hear_changes
-        self.stack = AsyncExitStack()
-        self.store = self.runner.run(self.open())
         self.model: dict[str, list[Kept]] = {room: [] for room in ROOMS}
         self.change = dict.fromkeys(ROOMS, 0)
         self.info = {room: Room(room) for room in ROOMS}
@@ -154,9 +143,6 @@ class ChangesMachine(RuleBasedStateMachine):
         self.keys = 0
         for room in ROOMS:
             self.append(room, "ada", "hello", None, 2)
-
-    async def open(self) -> Store:
-        return await self.stack.enter_async_context(self.engine.open())
 
     @rule(room=rooms, sender=users, text=texts, extra=extras, count=st.integers(1, 3))
     def append(
@@ -362,13 +348,6 @@ class ChangesMachine(RuleBasedStateMachine):
             self.compare(found, model)
         assert page.last_change == self.change[room]
 
-    @rule()
-    def reopen(self) -> None:
-        """Not of the engine in memory: it would be empty."""
-        if self.durable:
-            self.runner.run(self.stack.aclose())
-            self.store = self.runner.run(self.open())
-
     @invariant()
     def follower_has_the_same_picture(self) -> None:
         for room, messages in self.model.items():
@@ -387,19 +366,7 @@ class ChangesMachine(RuleBasedStateMachine):
             Reaction(emoji, len(given), given) for emoji, given in kept.reactions.items()
         ]
 
-    def teardown(self) -> None:
-        self.runner.run(self.stack.aclose())
-        if self.database:
-            self.runner.run(empty(self.database))
-        self.runner.close()
-        self.folder.cleanup()
-
 
 @pytest.mark.parametrize("build", ENGINES)
 def test_changes_in_any_order(request: pytest.FixtureRequest, build: Build) -> None:
-    database = place_of(request, build).database
-    run_state_machine_as_test(
-        lambda: ChangesMachine(build, database),  # type: ignore[arg-type] # any factory will do
-        # A server takes its time.
-        settings=settings(MODEL, max_examples=3 if build in SHARED else 12, stateful_step_count=20),
-    )
+    check(ChangesMachine, request, build, examples=12, shared_examples=3)

@@ -1,20 +1,14 @@
 """Every engine against a plain model, in any order of calls."""
 
-import asyncio
-import tempfile
-from contextlib import AsyncExitStack
-from pathlib import Path
-
 import pytest
-import uvloop
-from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, rule
 
-from chat.storage.base import Range, Store
+from chat.storage.base import Range
 from gen.chat import ChatMessage
-from tests.contract.engines import DURABLE, ENGINES, SHARED, Build, Place, empty, place_of
-from tests.support import MODEL, message, seqs
+from tests.contract.engines import ENGINES, Build
+from tests.contract.machine import EngineMachine, check
+from tests.support import message, seqs
 
 # Any text is a name, even SQL.
 ROOMS = ["a", "b", "'; DELETE FROM message; --"]
@@ -32,25 +26,14 @@ sends = st.builds(
 pytestmark = pytest.mark.timeout(300)
 
 
-class StoreMachine(RuleBasedStateMachine):
+class StoreMachine(EngineMachine):
     """Compares a store with lists and dictionaries."""
 
     def __init__(self, build: Build, database: str) -> None:
-        super().__init__()
-        self.durable = build in DURABLE
-        self.database = database
-        self.runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-        self.folder = tempfile.TemporaryDirectory()
-        self.engine = build(Place(Path(self.folder.name), database))
-        self.stack = AsyncExitStack()
-        self.store = self.runner.run(self.open())
-        self.epoch = self.store.epoch
+        super().__init__(build, database)
         self.log: dict[str, list[ChatMessage]] = {room: [] for room in ROOMS}
         self.originals: dict[tuple[str, str, str], ChatMessage] = {}
         self.announced: list[ChatMessage] = []
-
-    async def open(self) -> Store:
-        return await self.stack.enter_async_context(self.engine.open())
 
     @rule(calls=st.lists(st.lists(sends, max_size=4), min_size=1, max_size=3))
     def append(self, calls: list[list[ChatMessage]]) -> None:
@@ -90,34 +73,12 @@ class StoreMachine(RuleBasedStateMachine):
     def head(self, room: str) -> None:
         assert self.runner.run(self.store.last_seq(room)) == len(self.log[room])
 
-    @rule()
-    def reopen(self) -> None:
-        """Not of the engine in memory: it would be empty."""
-        if self.durable:
-            self.runner.run(self.stack.aclose())
-            self.store = self.runner.run(self.open())
-            assert self.store.epoch == self.epoch
-
     @invariant()
     def announced_in_order(self) -> None:
         for room, log in self.log.items():
             assert [m for m in self.engine.announced if m.room_id == room] == log
 
-    def teardown(self) -> None:
-        self.runner.run(self.stack.aclose())
-        if self.database:
-            self.runner.run(empty(self.database))
-        self.runner.close()
-        self.folder.cleanup()
-
 
 @pytest.mark.parametrize("build", ENGINES)
 def test_calls_in_any_order(request: pytest.FixtureRequest, build: Build) -> None:
-    database = place_of(request, build).database
-    run_state_machine_as_test(
-        lambda: StoreMachine(build, database),  # type: ignore[arg-type] # any factory will do
-        # A server takes its time.
-        settings=settings(
-            MODEL, max_examples=10 if build in SHARED else 30, stateful_step_count=20
-        ),
-    )
+    check(StoreMachine, request, build, examples=30, shared_examples=10)
