@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 import click
 import orjson
 import pytest
-from click.testing import CliRunner
 
 import chat
 from chat.commands.erase import command as erase
@@ -20,10 +18,10 @@ from chat.commands.token import load_key, mint
 from chat.storage.base import Store
 from chat.storage.changes import Change
 from gen.chat import ChangeMessageRequest, Delete, MessageExtra
-from hosting.command import StartError
+from tests.chat.commands.calling import call
 from tests.chat.storage.files import execute, open_store, opened
 from tests.chat.storage.postgres.nodes import opened as opened_there
-from tests.kit.processes import Ended, run
+from tests.kit.processes import run
 from tests.support import message
 
 Lines = list[dict[str, Any]]
@@ -54,18 +52,6 @@ async def fill(store: Store) -> None:
     ):
         await store.change(Change(request))
     await store.mark("ada", "red", 7, back=False)
-
-
-async def call(command: click.Command, *options: str, **environment: str) -> Ended:
-    """Runs a command in this process, which is cheaper than one of its own."""
-    runner = CliRunner(env={"CHAT_DATABASE": None, **environment})
-    result = await asyncio.to_thread(runner.invoke, command, options)
-    errors = result.stderr
-    if isinstance(result.exception, StartError):
-        errors += f"{result.exception}\n"
-    elif result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return Ended(result.exit_code, result.stdout, errors)
 
 
 def content(path: Path) -> bytes:
