@@ -2,13 +2,11 @@
 
 import asyncio
 
-import chat
-from chat.access.authenticator import Authenticator
 from chat.api.context import Context
-from chat.core.hub import Hub
 from chat.storage.base import Page, Range
 from chat.storage.listener import Head, Listener
 from chat.storage.memory import MemoryStore
+from tests.chat.in_memory import with_store
 
 
 class ForgetfulStore(MemoryStore):
@@ -59,12 +57,4 @@ class ForgetfulStore(MemoryStore):
 
 async def forgetful() -> tuple[Context, ForgetfulStore]:
     """Makes the context of a server, and its store."""
-    stores: list[ForgetfulStore] = []
-
-    async def open_store(listener: Listener) -> ForgetfulStore:
-        stores.append(ForgetfulStore(listener))
-        return stores[0]
-
-    config = chat.Config(database=chat.IN_MEMORY)
-    context = Context.of(config, Authenticator(), await Hub.open(open_store))
-    return context, stores[0]
+    return await with_store(ForgetfulStore)

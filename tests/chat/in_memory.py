@@ -1,12 +1,18 @@
-"""The context of a server whose history ends with it."""
+"""The context of a server whose history ends with it, and of one with another store."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import chat
 from chat.access.authenticator import Authenticator
 from chat.api.context import Context
 from chat.core.hub import Hub
 from chat.core.paces import Paces
+from chat.storage.base import Store
 from chat.storage.listener import Listener
 from chat.storage.memory import MemoryStore
+
+T = TypeVar("T", bound=Store)
 
 
 async def in_memory(
@@ -22,3 +28,22 @@ async def in_memory(
 
 async def _open_store(listener: Listener) -> MemoryStore:
     return MemoryStore(listener)
+
+
+async def with_store(
+    make: Callable[[Listener], T | Awaitable[T]],
+) -> tuple[Context, T]:
+    """Makes the context of a server, and its store.
+
+    Args:
+        make: makes the store, which announces to the listener.
+    """
+    stores: list[T] = []
+
+    async def open_store(listener: Listener) -> T:
+        made = make(listener)
+        stores.append(await made if isinstance(made, Awaitable) else made)
+        return stores[0]
+
+    hub = await Hub.open(open_store)
+    return Context.of(chat.Config(database=chat.IN_MEMORY), Authenticator(), hub), stores[0]

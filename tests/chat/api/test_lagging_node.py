@@ -1,17 +1,16 @@
 """A node that has not heard yet of what another node has stored."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
+from grpclib.client import Channel
 
-import chat
-from chat.access.authenticator import Authenticator
 from chat.api.context import Context
-from chat.core.hub import Hub
 from chat.storage.base import StoreError
 from chat.storage.listener import Listener
 from chat.storage.memory import MemoryStore
-from gen.chat import ChatMessage, ChatServiceStub, ErrorCode
+from gen.chat import ChatMessage, ErrorCode
+from tests.chat.in_memory import with_store
 from tests.chat.served import served
 from tests.support import ChatCall, message, seqs
 
@@ -40,55 +39,47 @@ class LaggingStore(MemoryStore):
 
 
 @pytest.fixture
-async def lagging() -> tuple[Context, LaggingStore]:
-    stores: list[LaggingStore] = []
+async def server() -> tuple[Context, LaggingStore]:
+    return await with_store(LaggingStore)
 
-    async def open_store(listener: Listener) -> LaggingStore:
-        stores.append(LaggingStore(listener))
-        return stores[0]
 
-    config = chat.Config(database=chat.IN_MEMORY)
-    return Context.of(config, Authenticator(), await Hub.open(open_store)), stores[0]
+@pytest.fixture
+def store(server: tuple[Context, LaggingStore]) -> LaggingStore:
+    return server[1]
+
+
+@pytest.fixture
+async def channel(server: tuple[Context, LaggingStore]) -> AsyncIterator[Channel]:
+    async with served(server[0]) as channel:
+        yield channel
 
 
 async def test_client_that_is_ahead_is_caught_up_with(
-    lagging: tuple[Context, LaggingStore],
+    store: LaggingStore, ada: ChatCall, bob: ChatCall
 ) -> None:
     """It comes from a node that had heard of more, and loses nothing."""
-    context, store = lagging
-    async with (
-        served(context) as channel,
-        ChatCall(ChatServiceStub(channel)) as member,
-        ChatCall(ChatServiceStub(channel)) as comer,
-    ):
-        await member.enter("room")
-        await store.append([message(key=key) for key in "123"])
-        comer.join("room", after_seq=2, epoch=store.epoch)
-        joined = (await comer.receive()).joined
-        assert (joined.last_seq, joined.recovered) == (3, True)
-        assert seqs(await comer.hear_many(1)) == [3]
-        assert seqs(await member.hear_many(3)) == [1, 2, 3]
+    await ada.enter("room")
+    await store.append([message(key=key) for key in "123"])
+    bob.join("room", after_seq=2, epoch=store.epoch)
+    joined = (await bob.receive()).joined
+    assert (joined.last_seq, joined.recovered) == (3, True)
+    assert seqs(await bob.hear_many(1)) == [3]
+    assert seqs(await ada.hear_many(3)) == [1, 2, 3]
 
-        comer.join("room", after_seq=4, epoch=store.epoch)
-        joined = (await comer.receive()).joined
-        assert (joined.last_seq, joined.recovered) == (3, False)
+    bob.join("room", after_seq=4, epoch=store.epoch)
+    joined = (await bob.receive()).joined
+    assert (joined.last_seq, joined.recovered) == (3, False)
 
 
 async def test_join_ahead_of_a_node_that_cannot_look_may_be_tried_again(
-    lagging: tuple[Context, LaggingStore],
+    store: LaggingStore, ada: ChatCall, bob: ChatCall
 ) -> None:
-    context, store = lagging
-    async with (
-        served(context) as channel,
-        ChatCall(ChatServiceStub(channel)) as member,
-        ChatCall(ChatServiceStub(channel)) as comer,
-    ):
-        await member.enter("room")
-        await store.append([message(key="1")])
-        store.away = True
-        comer.join("room", after_seq=1)
-        error = (await comer.receive()).error
-        assert (error.code, error.retryable) == (ErrorCode.UNAVAILABLE, True)
-        store.away = False
-        comer.join("room", after_seq=1)
-        assert (await comer.receive()).joined.recovered
+    await ada.enter("room")
+    await store.append([message(key="1")])
+    store.away = True
+    bob.join("room", after_seq=1)
+    error = (await bob.receive()).error
+    assert (error.code, error.retryable) == (ErrorCode.UNAVAILABLE, True)
+    store.away = False
+    bob.join("room", after_seq=1)
+    assert (await bob.receive()).joined.recovered

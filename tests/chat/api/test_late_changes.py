@@ -2,13 +2,9 @@
 
 from typing import Final
 
-import chat
-from chat.access.authenticator import Authenticator
-from chat.api.context import Context
-from chat.core.hub import Hub
-from chat.storage.listener import Listener
 from chat.storage.postgres import PostgresStore
 from gen.chat import ChangeMessageRequest, ChatServiceStub, RelayCommand, RelayServiceStub
+from tests.chat.in_memory import with_store
 from tests.chat.served import served
 from tests.kit.postgres import Postgres
 from tests.support import RelayCall, eventually, message
@@ -27,19 +23,17 @@ async def test_change_of_a_proxy_that_is_gone_is_not_made(
 ) -> None:
     name = postgres_url.rpartition("/")[2]
 
-    async def open_store(listener: Listener) -> PostgresStore:
-        return await PostgresStore.open(postgres_url, listener, 1 << 20)
-
-    hub = await Hub.open(open_store)
-    context = Context.of(chat.Config(database=chat.IN_MEMORY), Authenticator(), hub)
+    context, store = await with_store(
+        lambda listener: PostgresStore.open(postgres_url, listener, 1 << 20)
+    )
     async with served(context) as channel:
-        await hub.store.append([message(key="1")])
+        await store.append([message(key="1")])
         async with postgres.connect(name) as connection, connection.transaction():
             # As if the server slept.
             await connection.execute("LOCK TABLE chat.messages IN ACCESS EXCLUSIVE MODE")
             async with RelayCall(RelayServiceStub(channel)) as relay:
                 relay.batch(RelayCommand(ref=1, change_message=edit("late")))
                 await postgres.until(_WAITS, name)
-            await eventually(lambda: not hub.streams)
+            await eventually(lambda: not context.hub.streams)
         changed = await ChatServiceStub(channel).change_message(edit("new"))
         assert changed.message.extra.state.change == 1

@@ -1,14 +1,12 @@
 """Who is there, who types and what rooms are called, at another server on the same database."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
-import chat
-from chat.access.authenticator import Authenticator
-from chat.api.context import Context
 from chat.core.hub import Hub
 from chat.storage.listener import Listener
 from chat.storage.postgres import PostgresStore
@@ -25,6 +23,7 @@ from gen.chat import (
     Typing,
     Typists,
 )
+from tests.chat.in_memory import with_store
 from tests.chat.served import served
 from tests.support import ChatCall, eventually, message
 
@@ -43,29 +42,25 @@ class Server:
         self.hub: Hub
         self.stub: ChatServiceStub
 
-    async def open_hub(self, url: str) -> Hub:
-        async def open_store(listener: Listener) -> PostgresStore:
-            def met(node: str) -> None:
-                listener.met(node)
-                self.met.set()
+    def open_store(self, url: str, listener: Listener) -> Awaitable[PostgresStore]:
+        def met(node: str) -> None:
+            listener.met(node)
+            self.met.set()
 
-            def lost(node: str) -> None:
-                listener.lost(node)
-                self.lost.set()
+        def lost(node: str) -> None:
+            listener.lost(node)
+            self.lost.set()
 
-            return await PostgresStore.open(
-                url, replace(listener, met=met, lost=lost), 1 << 20, sweep_seconds=3600
-            )
-
-        self.hub = await Hub.open(open_store)
-        return self.hub
+        hearing = replace(listener, met=met, lost=lost)
+        return PostgresStore.open(url, hearing, 1 << 20, sweep_seconds=3600)
 
 
 @asynccontextmanager
 async def server(url: str) -> AsyncIterator[Server]:
     one = Server()
-    config = chat.Config(database=chat.IN_MEMORY)
-    async with served(Context.of(config, Authenticator(), await one.open_hub(url))) as channel:
+    context, _ = await with_store(partial(one.open_store, url))
+    one.hub = context.hub
+    async with served(context) as channel:
         one.stub = ChatServiceStub(channel)
         yield one
 

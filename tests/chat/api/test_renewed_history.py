@@ -14,7 +14,6 @@ from gen.chat import (
     JoinFollow,
     Leave,
     RelayCommand,
-    RelayServiceStub,
     Room,
     RoomChanges,
     SetRoomRequest,
@@ -41,106 +40,93 @@ async def channel(server: tuple[Context, ForgetfulStore]) -> AsyncIterator[Chann
 
 
 async def test_member_is_told_from_where_its_room_goes_on(
-    store: ForgetfulStore, channel: Channel
+    store: ForgetfulStore, ada: ChatCall, relay: RelayCall
 ) -> None:
-    async with (
-        ChatCall(ChatServiceStub(channel)) as call,
-        RelayCall(RelayServiceStub(channel)) as relay,
-    ):
-        await call.enter("room")
-        relay.batch(RelayCommand(ref=7, join=Join("room")))
-        await relay.event()
-        for number in range(5):
-            await call.post(message(key=str(number)))
-        assert seqs(event.chat_message for event in await relay.events(5)) == [1, 2, 3, 4, 5]
+    await ada.enter("room")
+    relay.batch(RelayCommand(ref=7, join=Join("room")))
+    await relay.event()
+    for number in range(5):
+        await ada.post(message(key=str(number)))
+    assert seqs(event.chat_message for event in await relay.events(5)) == [1, 2, 3, 4, 5]
 
-        store.lose("room", 2)
-        told = Joined("room", store.epoch, 3, recovered=False)
-        assert (await call.receive()).joined == told
-        event = await relay.event()
-        assert (event.ref, event.joined) == (7, told)
+    store.lose("room", 2)
+    told = Joined("room", store.epoch, 3, recovered=False)
+    assert (await ada.receive()).joined == told
+    event = await relay.event()
+    assert (event.ref, event.joined) == (7, told)
 
-        assert (await call.post(message(key="4"))).seq == 4
-        assert (await relay.event()).chat_message.seq == 4
+    assert (await ada.post(message(key="4"))).seq == 4
+    assert (await relay.event()).chat_message.seq == 4
 
 
 async def test_follower_goes_on_from_the_change_that_is_left(
-    store: ForgetfulStore, channel: Channel
+    store: ForgetfulStore, stub: ChatServiceStub, ada: ChatCall
 ) -> None:
-    stub = ChatServiceStub(channel)
-    async with ChatCall(stub) as call:
-        call.join("room", follow=[JoinFollow(JoinFollow.CHANGES)])
-        assert (await call.receive()).joined.last_change == 0
-        for key in "12":
-            await call.post(message(key=key))
-        await stub.change_message(ChangeMessageRequest("room", 1, "ada", react="+1"))
-        assert (await call.receive()).changes.last_change == 1
-        store.lose("room", 1)
-        told = Joined("room", store.epoch, 1, recovered=False, last_change=1)
-        assert (await call.receive()).joined == told
-        await stub.change_message(ChangeMessageRequest("room", 1, "ada", unreact="+1"))
-        changes = (await call.receive()).changes
-        assert (changes.after_change, changes.last_change) == (1, 2)
-        # What is known of the room is of this history, too.
-        room = (await stub.set_room(SetRoomRequest(Room("room", "Title"), 0))).room
-        assert (await call.receive()).changes == RoomChanges("room", 2, 3, room=room)
-        store.lose("room", 1)
-        told = Joined("room", store.epoch, 0, recovered=False, last_change=3)
-        assert (await call.receive()).joined == told
+    ada.join("room", follow=[JoinFollow(JoinFollow.CHANGES)])
+    assert (await ada.receive()).joined.last_change == 0
+    for key in "12":
+        await ada.post(message(key=key))
+    await stub.change_message(ChangeMessageRequest("room", 1, "ada", react="+1"))
+    assert (await ada.receive()).changes.last_change == 1
+    store.lose("room", 1)
+    told = Joined("room", store.epoch, 1, recovered=False, last_change=1)
+    assert (await ada.receive()).joined == told
+    await stub.change_message(ChangeMessageRequest("room", 1, "ada", unreact="+1"))
+    changes = (await ada.receive()).changes
+    assert (changes.after_change, changes.last_change) == (1, 2)
+    # What is known of the room is of this history, too.
+    room = (await stub.set_room(SetRoomRequest(Room("room", "Title"), 0))).room
+    assert (await ada.receive()).changes == RoomChanges("room", 2, 3, room=room)
+    store.lose("room", 1)
+    told = Joined("room", store.epoch, 0, recovered=False, last_change=3)
+    assert (await ada.receive()).joined == told
 
 
-async def test_epoch_of_before_is_not_recovered(store: ForgetfulStore, channel: Channel) -> None:
+async def test_epoch_of_before_is_not_recovered(store: ForgetfulStore, ada: ChatCall) -> None:
     await store.append([message(key=key) for key in "123"])
     before = store.epoch
     store.lose("room", 1)
-    async with ChatCall(ChatServiceStub(channel)) as call:
-        call.join("room", after_seq=1, epoch=before)
-        assert (await call.receive()).joined == Joined("room", store.epoch, 2, recovered=False)
+    ada.join("room", after_seq=1, epoch=before)
+    assert (await ada.receive()).joined == Joined("room", store.epoch, 2, recovered=False)
 
 
-async def test_replay_ends_where_the_history_does(store: ForgetfulStore, channel: Channel) -> None:
+async def test_replay_ends_where_the_history_does(
+    store: ForgetfulStore, ada: ChatCall, relay: RelayCall
+) -> None:
     await store.append([message(key=str(number)) for number in range(5)])
     before = store.epoch
-    async with (
-        ChatCall(ChatServiceStub(channel)) as call,
-        RelayCall(RelayServiceStub(channel)) as relay,
-    ):
-        store.pages.clear()
-        call.join("room", after_seq=1)
-        assert (await call.receive()).joined == Joined("room", before, 5, recovered=True)
-        await store.reading.wait()
-        store.reading.clear()
-        relay.batch(RelayCommand(ref=7, join=Join("room", after_seq=1)))
-        assert (await relay.event()).joined == Joined("room", before, 5, recovered=True)
-        await store.reading.wait()
+    store.pages.clear()
+    ada.join("room", after_seq=1)
+    assert (await ada.receive()).joined == Joined("room", before, 5, recovered=True)
+    await store.reading.wait()
+    store.reading.clear()
+    relay.batch(RelayCommand(ref=7, join=Join("room", after_seq=1)))
+    assert (await relay.event()).joined == Joined("room", before, 5, recovered=True)
+    await store.reading.wait()
 
-        store.lose("room", 3)
-        store.pages.set()
-        told = Joined("room", store.epoch, 2, recovered=False)
-        assert (await call.receive()).joined == told
-        event = await relay.event()
-        assert (event.ref, event.joined) == (7, told)
-        assert (await call.post(message(key="new"))).seq == 3
-        assert (await relay.event()).chat_message.seq == 3
+    store.lose("room", 3)
+    store.pages.set()
+    told = Joined("room", store.epoch, 2, recovered=False)
+    assert (await ada.receive()).joined == told
+    event = await relay.event()
+    assert (event.ref, event.joined) == (7, told)
+    assert (await ada.post(message(key="new"))).seq == 3
+    assert (await relay.event()).chat_message.seq == 3
 
 
 async def test_room_is_followed_while_somebody_is_in_it(
-    store: ForgetfulStore, channel: Channel
+    store: ForgetfulStore, ada: ChatCall, relay: RelayCall
 ) -> None:
-    async with (
-        ChatCall(ChatServiceStub(channel)) as call,
-        RelayCall(RelayServiceStub(channel)) as relay,
-    ):
-        relay.batch(RelayCommand(ref=1, chat_message=message("other", key="1")))
-        await relay.event()
-        assert store.followed == set()
-        await call.enter("room")
-        await call.enter("room")
-        relay.batch(RelayCommand(ref=2, join=Join("room")))
-        await relay.event()
-        call.leave("room")
-        await call.receive()
-        assert store.followed == {"room"}
-        relay.batch(RelayCommand(ref=3, leave=Leave("room")))
-        await relay.event()
-        assert store.followed == set()
+    relay.batch(RelayCommand(ref=1, chat_message=message("other", key="1")))
+    await relay.event()
+    assert store.followed == set()
+    await ada.enter("room")
+    await ada.enter("room")
+    relay.batch(RelayCommand(ref=2, join=Join("room")))
+    await relay.event()
+    ada.leave("room")
+    await ada.receive()
+    assert store.followed == {"room"}
+    relay.batch(RelayCommand(ref=3, leave=Leave("room")))
+    await relay.event()
+    assert store.followed == set()

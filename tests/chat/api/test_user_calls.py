@@ -47,18 +47,6 @@ async def test_lost_connection_makes_user_inactive(stub: ChatServiceStub) -> Non
     await eventually(lambda: is_inactive(stub, "ada"))
 
 
-async def test_user_is_active_on_any_stream(stub: ChatServiceStub) -> None:
-    async with ChatCall(stub) as phone, ChatCall(stub) as laptop:
-        for call in (phone, laptop):
-            await call.post(message(f"room of {id(call)}", sender_id="ada"))
-        phone.end()
-        await phone.rest()
-        assert (await get(stub, "ada")).status == UserStatus.ACTIVE
-        laptop.end()
-        await laptop.rest()
-        assert (await get(stub, "ada")).status == UserStatus.INACTIVE
-
-
 async def test_stream_may_send_as_several_users(stub: ChatServiceStub) -> None:
     async with ChatCall(stub) as call:
         for user_id in ("ada", "bob"):

@@ -99,37 +99,22 @@ def test_wrong_message_field_is_named(field: str, value: str, rule: str) -> None
     assert refusal(RULES.message, wrong) == f"chat_message.{field}: {rule}"
 
 
-@pytest.mark.parametrize("email", ["", "ada@example.com", "a.b+c@sub.example.org", "ü@exämple.com"])
-def test_emails(email: str) -> None:
-    RULES.email(email, "email")
-
-
-@pytest.mark.parametrize(
-    "email",
-    [
-        "ada",
-        "ada@",
-        "@example.com",
-        "a@b@example.com",
-        "ada@example",
-        "ada @example.com",
-        "ada@example.com\n",
-        "ada\0@example.com",
-        f"{'a' * 65}@example.com",
-        f"ada@{'a' * 64}.com",
-    ],
-)
-def test_wrong_emails_are_named(email: str) -> None:
-    assert refusal(RULES.email, email, "email") == "email: must be an e-mail address, or empty"
-
-
-def test_long_email_is_not_parsed() -> None:
-    for email in ("a" * 10_000_000 + "@example.com", "a@" + "b" * 60 + ".example.com" * 20):
-        assert refusal(RULES.email, email, "email") == "email: must have at most 254 characters"
-
-
 # As documented in the WebSocket API.
 EMAILS = {
+    "": True,
+    "ada@example.com": True,
+    "a.b+c@sub.example.org": True,
+    "ü@exämple.com": True,
+    "ada": False,
+    "ada@": False,
+    "@example.com": False,
+    "a@b@example.com": False,
+    "ada@example": False,
+    "ada @example.com": False,
+    "ada@example.com\n": False,
+    "ada\0@example.com": False,
+    f"{'a' * 65}@example.com": False,
+    f"ada@{'a' * 64}.com": False,
     "ADA@Example.COM": True,
     "e\u0301@example.com": True,
     "dä@exämple.com": True,
@@ -149,7 +134,13 @@ EMAILS = {
 
 @pytest.mark.parametrize("email", EMAILS)
 def test_documented_email_rule_is_enforced(email: str) -> None:
-    assert (refusal(RULES.email, email, "email") == "") == EMAILS[email]
+    told = "" if EMAILS[email] else "email: must be an e-mail address, or empty"
+    assert refusal(RULES.email, email, "email") == told
+
+
+def test_long_email_is_not_parsed() -> None:
+    for email in ("a" * 10_000_000 + "@example.com", "a@" + "b" * 60 + ".example.com" * 20):
+        assert refusal(RULES.email, email, "email") == "email: must have at most 254 characters"
 
 
 def test_counts() -> None:

@@ -1,105 +1,78 @@
 """Query plans: no statement on a message's way scans a whole table."""
 
-from pathlib import Path
+# ruff: noqa: SLF001 - what is tested are statements, which no other module needs
+
+from collections.abc import Iterator
+from contextlib import closing
 
 import apsw
 import pytest
 
-from chat.storage.sqlite.changes import (
-    _FIRST,
-    _REACTING,
-    _REMOVE_ALL_REACTIONS,
-    _REMOVE_MENTIONS,
-    _REMOVE_REACTIONS,
-    _REMOVE_TEXTS,
-    _STORE_NUMBERS,
-)
-from chat.storage.sqlite.changes import _LOAD as _LOAD_OF_CHANGES
-from chat.storage.sqlite.forget import _FORGET_MARKS, _FORGET_MENTIONS
-from chat.storage.sqlite.infos import _LOAD as _LOAD_OF_INFOS
-from chat.storage.sqlite.infos import _STORE_NUMBERS as _STORE_NUMBERS_OF_INFOS
-from chat.storage.sqlite.journal import _APPEND, _FIND, _NEWEST
-from chat.storage.sqlite.marks import _LOAD as _LOAD_OF_MARKS
-from chat.storage.sqlite.marks import COUNT, READ
-from chat.storage.sqlite.reader import (
-    _BACKWARD,
-    _BROKEN_OFF,
-    _CURRENT_BACKWARD,
-    _CURRENT_FORWARD,
-    _FORWARD,
-    _HEAD,
-    _SOME_USERS,
-    _USER,
-    _USERS,
-)
-from chat.storage.sqlite.room_reader import (
-    _HAVE_FEW_MARKS,
-    _MARKED,
-    _MEMBERS,
-    _ROOM_IDS,
-    _ROWS,
-    _TITLES,
-    _WHICH_ARE_MARKED,
+from chat.storage.sqlite import (
+    changes,
+    forget,
+    infos,
+    journal,
+    marks,
+    reader,
+    room_reader,
+    state_reader,
 )
 from chat.storage.sqlite.schema import open_writer
-from chat.storage.sqlite.state_reader import (
-    _CHANGE_ROWS,
-    _CHANGE_SIZES,
-    _COUNT,
-    _REACTED,
-    _REACTIONS,
-    _REACTIONS_OF,
-    _SENT,
-)
-from chat.storage.sqlite.state_reader import _HEAD as _HEAD_OF_STATE_READER
 
 STATEMENTS = {
-    "append": _APPEND,
-    "find": _FIND,
-    "newest": _NEWEST,
-    "oldest first": _FORWARD.rows,
-    "newest first": _BACKWARD.rows,
-    "sizes, oldest first": _FORWARD.sizes,
-    "sizes, newest first": _BACKWARD.sizes,
-    "broken off": _BROKEN_OFF,
-    "head": _HEAD,
-    "user": _USER,
-    "users": _USERS,
-    "oldest first, as they stand": _CURRENT_FORWARD.rows,
-    "newest first, as they stand": _CURRENT_BACKWARD.rows,
-    "sizes, as they stand": _CURRENT_FORWARD.sizes,
-    "change": _LOAD_OF_CHANGES,
-    "first reactors": _FIRST,
-    "reacting": _REACTING,
-    "numbers": _STORE_NUMBERS,
-    "texts": _REMOVE_TEXTS,
-    "remove reactions": _REMOVE_REACTIONS,
-    "remove all reactions": _REMOVE_ALL_REACTIONS,
-    "remove mentions": _REMOVE_MENTIONS,
-    "marks": _LOAD_OF_MARKS,
-    "count mentions": COUNT,
-    "mark": READ,
-    "forget marks": _FORGET_MARKS,
-    "forget mentions": _FORGET_MENTIONS,
-    "what is known of a room": _HEAD_OF_STATE_READER,
-    "changes": _CHANGE_ROWS,
-    "sizes of changes": _CHANGE_SIZES,
-    "count changes": _COUNT,
-    "reactions": _REACTIONS,
-    "reactions of a user": _REACTIONS_OF,
-    "sent": _SENT,
-    "reacted": _REACTED,
-    "some users": _SOME_USERS,
-    "set rooms": _LOAD_OF_INFOS,
-    "numbers of rooms that are set": _STORE_NUMBERS_OF_INFOS,
-    "rooms": _ROOM_IDS,
-    "titles": _TITLES,
-    "have few marks": _HAVE_FEW_MARKS,
-    "marked": _MARKED,
-    "which are marked": _WHICH_ARE_MARKED,
-    "rows of rooms": _ROWS,
-    "members": _MEMBERS,
+    "append": journal._APPEND,
+    "find": journal._FIND,
+    "newest": journal._NEWEST,
+    "oldest first": reader._FORWARD.rows,
+    "newest first": reader._BACKWARD.rows,
+    "sizes, oldest first": reader._FORWARD.sizes,
+    "sizes, newest first": reader._BACKWARD.sizes,
+    "broken off": reader._BROKEN_OFF,
+    "head": reader._HEAD,
+    "user": reader._USER,
+    "users": reader._USERS,
+    "oldest first, as they stand": reader._CURRENT_FORWARD.rows,
+    "newest first, as they stand": reader._CURRENT_BACKWARD.rows,
+    "sizes, as they stand": reader._CURRENT_FORWARD.sizes,
+    "change": changes._LOAD,
+    "first reactors": changes._FIRST,
+    "reacting": changes._REACTING,
+    "numbers": changes._STORE_NUMBERS,
+    "texts": changes._REMOVE_TEXTS,
+    "remove reactions": changes._REMOVE_REACTIONS,
+    "remove all reactions": changes._REMOVE_ALL_REACTIONS,
+    "remove mentions": changes._REMOVE_MENTIONS,
+    "marks": marks._LOAD,
+    "count mentions": marks.COUNT,
+    "mark": marks.READ,
+    "forget marks": forget._FORGET_MARKS,
+    "forget mentions": forget._FORGET_MENTIONS,
+    "what is known of a room": state_reader._HEAD,
+    "changes": state_reader._CHANGE_ROWS,
+    "sizes of changes": state_reader._CHANGE_SIZES,
+    "count changes": state_reader._COUNT,
+    "reactions": state_reader._REACTIONS,
+    "reactions of a user": state_reader._REACTIONS_OF,
+    "sent": state_reader._SENT,
+    "reacted": state_reader._REACTED,
+    "some users": reader._SOME_USERS,
+    "set rooms": infos._LOAD,
+    "numbers of rooms that are set": infos._STORE_NUMBERS,
+    "rooms": room_reader._ROOM_IDS,
+    "titles": room_reader._TITLES,
+    "have few marks": room_reader._HAVE_FEW_MARKS,
+    "marked": room_reader._MARKED,
+    "which are marked": room_reader._WHICH_ARE_MARKED,
+    "rows of rooms": room_reader._ROWS,
+    "members": room_reader._MEMBERS,
 }
+
+
+@pytest.fixture(scope="module")
+def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[apsw.Connection]:
+    with closing(open_writer(str(tmp_path_factory.mktemp("plans") / "chat.db"))) as connection:
+        yield connection
 
 
 def plan(connection: apsw.Connection, statement: str) -> list[str]:
@@ -115,13 +88,9 @@ def _parameters(statement: str) -> int:
 
 
 @pytest.mark.parametrize("statement", STATEMENTS.values(), ids=STATEMENTS.keys())
-def test_no_statement_scans_a_table(tmp_path: Path, statement: str) -> None:
+def test_no_statement_scans_a_table(connection: apsw.Connection, statement: str) -> None:
     """A repeated message was once looked up by a scan of all messages."""
-    connection = open_writer(str(tmp_path / "chat.db"))
-    try:
-        steps = plan(connection, statement)
-    finally:
-        connection.close()
+    steps = plan(connection, statement)
     assert any(step.startswith("SEARCH ") for step in steps)
     scanned = [step for step in steps if step.startswith("SCAN ")]
     # Arguments and results.
