@@ -78,6 +78,6 @@ def from_json(cls: type[M], data: bytes | str) -> M:
 
 
 def _no_json(error: orjson.JSONDecodeError) -> DecodeError:
-    if "UTF-8" in error.msg:
+    if "not valid UTF-8" in error.msg:
         return DecodeError("", "not valid UTF-8")
     return DecodeError("", f"not valid JSON: {error.msg} (character {error.pos})")

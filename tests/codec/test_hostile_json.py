@@ -79,7 +79,17 @@ def test_refusal_names_path_and_reason(text: bytes | str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", '{"a" 1}', '{"request_id": "\\ud800"}', "[" * 5000, "NaN", '{"x": 1e999}']
+    "text",
+    [
+        "",
+        "{",
+        '{"a" 1}',
+        '{"request_id": "\\ud800"}',
+        "[" * 5000,
+        "NaN",
+        '{"x": 1e999}',
+        "\ufeff{}",
+    ],
 )
 def test_invalid_json_is_named(text: str) -> None:
     assert reason(ClientFrame, text).startswith("not valid JSON: ")
