@@ -5,7 +5,6 @@
  *
  * @typedef {import('../room.js').Room} Room
  * @typedef {import('../store.js').Store} Store
- * @typedef {import('../timeline.js').Line} Line
  *
  * @typedef {object} Place
  * @property {string} key of the line
@@ -26,9 +25,9 @@
 import { unread } from '../reading.js';
 import { t } from '../texts.js';
 import { timeline } from '../timeline.js';
-import { arrange, byId, setText } from './dom.js';
+import { byId, setText } from './dom.js';
 import { EndView } from './end.js';
-import { createLine, updateLine } from './message.js';
+import { LinesView } from './lines.js';
 
 /** So close to the bottom, in pixels, counts as at the bottom. */
 const BOTTOM = 40;
@@ -50,14 +49,7 @@ export class LogView {
   /** What else is shown beside the lines, as text, and whether it may be elsewhere since. */
   #state = '';
   #isMoved = true;
-  /** The names and the day that are shown. */
-  #names = '';
-  /** @type {Map<string, HTMLElement>} */
-  #elements = new Map();
-  /** @type {Map<string, Line>} what they show */
-  #lines = new Map();
-  /** @type {HTMLElement[]} of the stored messages, in order */
-  #stored = [];
+  #lines = new LinesView(this.#list);
   /** @type {Map<string, Place | null>} where each room was left; null: at the bottom */
   #places = new Map();
   #atBottom = true;
@@ -92,7 +84,7 @@ export class LogView {
 
   /** Lets all lines be shown anew, in another language. */
   refresh() {
-    this.#lines.clear();
+    this.#lines.refresh();
     this.#state = '';
   }
 
@@ -135,13 +127,13 @@ export class LogView {
 
   /** @param {number} seq */
   #reach(seq) {
-    const at = this.#stored.findIndex(({ dataset }) => Number(dataset.seq) >= seq);
-    const isThere = at > 0 || Number(this.#stored[0]?.dataset.seq) === seq;
+    const at = this.#lines.stored.findIndex(({ dataset }) => Number(dataset.seq) >= seq);
+    const isThere = at > 0 || Number(this.#lines.stored[0]?.dataset.seq) === seq;
     if (!isThere) return false;
     this.#goal = null;
     this.#placed = true;
-    const line = this.#stored[at].previousElementSibling;
-    const top = line instanceof HTMLElement && !line.classList.contains('message') ? line : this.#stored[at];
+    const line = this.#lines.stored[at].previousElementSibling;
+    const top = line instanceof HTMLElement && !line.classList.contains('message') ? line : this.#lines.stored[at];
     this.#scroller.scrollTop = top.offsetTop - ABOVE_MARK;
     this.#atBottom = this.#isAtBottom();
     return true;
@@ -153,18 +145,18 @@ export class LogView {
     const place = this.#enter(room?.id ?? '');
     this.#hasNewer = room?.hasNewer ?? false;
     const lines = room ? timeline(room, store.self) : [];
-    const stale = this.#staleOf(lines, store.people);
+    const stale = this.#lines.staleOf(lines, store.people);
     const isReady = room !== undefined && room.loaded && !room.request && !room.historyError && !room.goal;
     this.#canLoad.older = isReady && room.hasOlder && !room.wantsOlder;
     this.#canLoad.newer = isReady && room.hasNewer && !room.wantsNewer;
     const hasNewState = this.#hasNewState(room);
-    const isAsBefore = stale.length === 0 && lines.length === this.#lines.size && !hasNewState;
+    const isAsBefore = stale === null && !hasNewState;
     if (!isAsBefore || !this.#placed || this.#goal !== null || this.#isMoved) {
       this.#isMoved = false;
       if (!room?.loaded) this.#drop();
       const keep = place ?? (this.#atBottom ? null : this.#firstInView());
       if (!isAsBefore) {
-        this.#fill(lines, stale, store.people);
+        this.#lines.fill(lines, stale ?? [], store.people);
         this.#describe(room);
       }
       this.#restore(room, keep);
@@ -173,18 +165,6 @@ export class LogView {
     }
     this.#showJump(room);
     this.#handlers.onLook(this.#view);
-  }
-
-  /**
-   * @param {Line[]} lines
-   * @param {import('../people.js').People} people
-   * @returns {Line[]} those that are not shown as they are
-   */
-  #staleOf(lines, people) {
-    const names = `${people.version} ${new Date().toDateString()}`;
-    if (names !== this.#names) this.#lines.clear();
-    this.#names = names;
-    return lines.filter((line) => !isSame(this.#lines.get(line.key), line));
   }
 
   /** @param {Room | undefined} room */
@@ -205,30 +185,12 @@ export class LogView {
     this.#places.set(this.#roomId, this.#atBottom ? null : this.#firstInView());
     const place = this.#places.get(roomId) ?? null;
     this.#roomId = roomId;
-    this.#elements.clear();
     this.#lines.clear();
-    this.#stored = [];
     this.#goal = null;
     this.#dropped = null;
     this.#placed = place !== null;
     this.#atBottom = place === null;
     return place;
-  }
-
-  /**
-   * @param {Line[]} lines
-   * @param {Line[]} stale
-   * @param {import('../people.js').People} people
-   */
-  #fill(lines, stale, people) {
-    const elements = new Map(
-      lines.map((line) => [line.key, this.#elements.get(line.key) ?? createLine(line)]),
-    );
-    for (const line of stale) updateLine(/** @type {HTMLElement} */ (elements.get(line.key)), line, people);
-    arrange(this.#list, [...elements.values()]);
-    this.#elements = elements;
-    this.#lines = new Map(lines.map((line) => [line.key, line]));
-    this.#stored = [...elements.values()].filter((element) => element.dataset.seq);
   }
 
   /** @param {Room | undefined} room */
@@ -247,7 +209,7 @@ export class LogView {
       isBusy: isLoaded && ['newer', 'newest'].includes(kind),
       problem: atEnd ? problem : '',
     });
-    this.#blank.hidden = this.#elements.size > 0 || problem !== '';
+    this.#blank.hidden = this.#lines.elements.size > 0 || problem !== '';
     setText(this.#blank, blankText(room));
     this.#join.hidden = room !== undefined;
     this.#blank.classList.toggle('rows', room !== undefined && !room.loaded && room.phase !== 'refused');
@@ -281,9 +243,9 @@ export class LogView {
    */
   #firstPlace() {
     this.#stick();
-    const dropped = this.#dropped && this.#elements.get(this.#dropped.key);
+    const dropped = this.#dropped && this.#lines.elements.get(this.#dropped.key);
     if (dropped) return this.#stay(this.#dropped);
-    const mark = this.#elements.get('mark');
+    const mark = this.#lines.elements.get('mark');
     if (mark) this.#scroller.scrollTop = Math.min(this.#scroller.scrollTop, mark.offsetTop - ABOVE_MARK);
     this.#atBottom = this.#isAtBottom();
   }
@@ -294,7 +256,7 @@ export class LogView {
 
   /** @param {Place | null} place */
   #stay(place) {
-    const element = place && this.#elements.get(place.key);
+    const element = place && this.#lines.elements.get(place.key);
     if (element) this.#scroller.scrollTop += this.#bottomOf(element) - place.bottom;
     else this.#stick();
     this.#atBottom = this.#isAtBottom();
@@ -302,7 +264,7 @@ export class LogView {
 
   /** @returns {Place | null} */
   #firstInView() {
-    const messages = [...this.#elements].filter(([, element]) => element.classList.contains('message'));
+    const messages = [...this.#lines.elements].filter(([, element]) => element.classList.contains('message'));
     const found = messages[firstOf(messages, ([, element]) => this.#bottomOf(element) > 0)];
     return found ? { key: found[0], bottom: this.#bottomOf(found[1]) } : null;
   }
@@ -321,9 +283,9 @@ export class LogView {
   #measure() {
     const atEnd = this.#placed && this.#atBottom;
     const { scrollTop, clientHeight } = this.#scroller;
-    const first = this.#stored[this.#countAbove(scrollTop + 1)];
-    const seen = atEnd ? this.#stored.length : this.#countAbove(scrollTop + clientHeight + 1);
-    const last = this.#stored[seen - 1];
+    const first = this.#lines.stored[this.#countAbove(scrollTop + 1)];
+    const seen = atEnd ? this.#lines.stored.length : this.#countAbove(scrollTop + clientHeight + 1);
+    const last = this.#lines.stored[seen - 1];
     const isSeen = this.#placed && first && last;
     this.#view = { first: isSeen ? Number(first.dataset.seq) : 1, last: isSeen ? Number(last.dataset.seq) : 0, atEnd };
   }
@@ -333,7 +295,7 @@ export class LogView {
    * @returns {number} how many messages end above it
    */
   #countAbove(height) {
-    return firstOf(this.#stored, ({ offsetTop, offsetHeight }) => offsetTop + offsetHeight >= height);
+    return firstOf(this.#lines.stored, ({ offsetTop, offsetHeight }) => offsetTop + offsetHeight >= height);
   }
 
   #scrolled() {
@@ -384,20 +346,6 @@ export class LogView {
     else if (action === 'retry') this.#handlers.onRetry(this.#roomId, id);
     else if (action === 'discard') this.#handlers.onDiscard(this.#roomId, id);
   }
-}
-
-/**
- * @param {Line | undefined} before
- * @param {Line} line
- * @returns {boolean} whether it looks as before, as most do
- */
-function isSame(before, line) {
-  if (before?.kind !== 'message' || line.kind !== 'message') return before !== undefined;
-  const fields = /** @type {const} */ (['message', 'state', 'opens', 'own', 'mentioned']);
-  if (fields.some((field) => before[field] !== line[field])) return false;
-  // The others are nothing but their text.
-  if (!(before.look || before.quote || line.look || line.quote)) return true;
-  return JSON.stringify([before.look, before.quote]) === JSON.stringify([line.look, line.quote]);
 }
 
 /**
