@@ -245,7 +245,7 @@ export const FR = {
   'pill.done': 'Tout est marqué comme lu.',
   'pill.label': 'Nouveaux messages',
   'pill.new': { one: '{count} nouveau', other: '{count} nouveaux' },
-  'pill.read': 'Marquer comme lu',
+  'pill.read': 'Marquer lu',
   'pill.read_key': 'Maj+Échap',
   'pill.since': { one: '{count} nouveau depuis {time}', other: '{count} nouveaux depuis {time}' },
   'pins.count': { one: '{count} message épinglé', other: '{count} messages épinglés' },
