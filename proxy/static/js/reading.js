@@ -123,7 +123,8 @@ export function readAll(room, self) {
     if (room.epoch === epoch && room.keptSeq === keptSeq) Object.assign(room, { keptSeq: null, ...fields });
   };
   return {
-    undo: () => finish({ readSeq, markSeq: markSeq ?? readSeq, mentions }),
+    // What was in view meanwhile was not read by that.
+    undo: () => finish({ readSeq, markSeq: markSeq ?? readSeq, mentions, seenSeq }),
     end: () => finish({ seenSeq: Math.max(room.seenSeq, lastSeq) }),
   };
 }
