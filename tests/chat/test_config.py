@@ -1,6 +1,7 @@
 """Settings are checked when built; a wrong one is named."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,8 +21,31 @@ def test_default_addresses_match_the_contract() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "text"),
+    "settings",
     [
+        {"port": 0},
+        {"port": 65535},
+        {"mailbox_bytes": 1, "relay_mailbox_bytes": 1, "write_queue_bytes": 1},
+        {"replay_messages": 0, "drain_seconds": 0},
+    ],
+)
+def test_settings_at_their_edges(settings: dict[str, Any]) -> None:
+    chat.Config(**settings)
+
+
+def test_connection_limits_at_their_edges() -> None:
+    ConnectionLimits(
+        connections=1,
+        streams_per_connection=2**31 - 1,
+        handshake_seconds=0.1,
+        stall_seconds=0.1,
+        heartbeat_seconds=0.1,
+    )
+
+
+TLS = TlsFiles("certificate", "key", "authorities")
+WRONG: dict[Callable[..., object], list[tuple[dict[str, Any], str]]] = {
+    chat.Config: [
         ({"host": ""}, "host must not be empty"),
         ({"port": -1}, "port must be from 0 to 65535"),
         ({"port": 65536}, "port must be from 0 to 65535"),
@@ -37,28 +61,7 @@ def test_default_addresses_match_the_contract() -> None:
         ({"drain_seconds": math.nan}, "drain-seconds must be a finite number, not negative"),
         ({"drain_seconds": math.inf}, "drain-seconds must be a finite number, not negative"),
     ],
-)
-def test_wrong_setting_is_named(settings: dict[str, Any], text: str) -> None:
-    with pytest.raises(ValueError, match=f"^{text}$"):
-        chat.Config(**settings)
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"port": 0},
-        {"port": 65535},
-        {"mailbox_bytes": 1, "relay_mailbox_bytes": 1, "write_queue_bytes": 1},
-        {"replay_messages": 0, "drain_seconds": 0},
-    ],
-)
-def test_settings_at_their_edges(settings: dict[str, Any]) -> None:
-    chat.Config(**settings)
-
-
-@pytest.mark.parametrize(
-    ("settings", "text"),
-    [
+    ConnectionLimits: [
         ({"connections": 0}, "connections must be from 1 to 2147483647"),
         ({"streams_per_connection": 0}, "streams-per-connection must be from 1 to 2147483647"),
         ({"streams_per_connection": 2**31}, "streams-per-connection must be from 1 to 2147483647"),
@@ -74,28 +77,7 @@ def test_settings_at_their_edges(settings: dict[str, Any]) -> None:
             "calls-per-address must be a finite number, not negative",
         ),
     ],
-)
-def test_wrong_connection_limit_is_named(settings: dict[str, Any], text: str) -> None:
-    with pytest.raises(ValueError, match=f"^{text}$"):
-        ConnectionLimits(**settings)
-
-
-def test_connection_limits_at_their_edges() -> None:
-    ConnectionLimits(
-        connections=1,
-        streams_per_connection=2**31 - 1,
-        handshake_seconds=0.1,
-        stall_seconds=0.1,
-        heartbeat_seconds=0.1,
-    )
-
-
-TLS = TlsFiles("certificate", "key", "authorities")
-
-
-@pytest.mark.parametrize(
-    ("settings", "text"),
-    [
+    chat.Trust: [
         ({"token_keys": "\udcff"}, "token-keys must be Unicode text, in UTF-8"),
         ({"token_keys": "a\0"}, "token-keys must not contain NUL"),
         ({"proxy_names": frozenset({"\ud83d"})}, "proxy-names must be Unicode text, in UTF-8"),
@@ -106,20 +88,19 @@ TLS = TlsFiles("certificate", "key", "authorities")
         ),
         ({"proxy_names": frozenset({"edge"}), "tls": TLS}, "proxy-names need token-keys: .*"),
     ],
-)
-def test_inconsistent_trust_is_named(settings: dict[str, Any], text: str) -> None:
-    with pytest.raises(ValueError, match=f"^{text}$"):
-        chat.Trust(**settings)
-
-
-@pytest.mark.parametrize(
-    ("rules", "text"),
-    [
+    TokenRules: [
         ({"issuer": "\ud83d"}, "token-issuer must be Unicode text, in UTF-8"),
         ({"audience": "\ud83d"}, "token-audience must be Unicode text, in UTF-8"),
         ({"leeway_seconds": -1}, "token-leeway-seconds must be a finite number, not negative"),
     ],
+}
+
+
+@pytest.mark.parametrize(
+    ("make", "settings", "text"), [(make, *row) for make, rows in WRONG.items() for row in rows]
 )
-def test_wrong_token_rules_are_named(rules: dict[str, Any], text: str) -> None:
+def test_wrong_setting_is_named(
+    make: Callable[..., object], settings: dict[str, Any], text: str
+) -> None:
     with pytest.raises(ValueError, match=f"^{text}$"):
-        TokenRules(**rules)
+        make(**settings)

@@ -251,12 +251,11 @@ class ChangesMachine(EngineMachine):
         async def set_room() -> Room:
             return await self.store.set_room(wanted, if_change)
 
-        try:
-            found = self.runner.run(set_room())
-        except ChatError:
-            assert not expected
+        if not expected:
+            with pytest.raises(FailedPrecondition):
+                self.runner.run(set_room())
             return
-        assert expected
+        found = self.runner.run(set_room())
         if not holds:
             self.change[room] += 1
             self.info[room] = replace(wanted, change=self.change[room])

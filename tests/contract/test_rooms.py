@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from chat.errors import FailedPrecondition
 from chat.storage.base import MOST_MEMBERS, Range, Store, Unstorable
 from chat.storage.changes import Change, is_deleted
 from chat.storage.listener import Head
@@ -47,23 +46,6 @@ async def test_set_room_is_a_change_of_it(engine: Engine, store: Store) -> None:
     assert (await store.history("room", Range(1))).last_change == 2
     [row] = await store.room_rows(["room"], "")
     assert row.room == known
-
-
-async def test_what_holds_already_changes_nothing(engine: Engine, store: Store) -> None:
-    wanted = Room("room", "Title", "Topic")
-    first = await store.set_room(wanted, 0)
-    # The same twice at once, with a condition that held before.
-    again = await asyncio.gather(store.set_room(wanted, 0), store.set_room(wanted, None))
-    assert [*again] == [first, first]
-    assert len(engine.changed) == 1
-    other = Room("room", "Other")
-    with pytest.raises(FailedPrecondition) as refused:
-        await store.set_room(other, 0)
-    assert str(refused.value) == "if_change: the room has change 1, not 0"
-    assert await store.set_room(other, 1) == Room("room", "Other", change=2)
-    # What is left out is empty, and a room may become one of which nothing is known.
-    assert await store.set_room(Room("room"), None) == Room("room", change=3)
-    assert len(engine.changed) == 3
 
 
 async def test_nothing_is_to_be_known_of_a_room_of_which_nothing_is(

@@ -66,13 +66,6 @@ class TestChangeMessage:
         page = await stub.get_chat_history(GetChatHistoryRequest("room"))
         assert page.last_change is None
 
-    async def test_repeat_changes_nothing(self, stub: ChatServiceStub) -> None:
-        for asked in EACH:
-            first = await change(stub, 1, **asked)
-            assert await change(stub, 1, **asked) == first
-        page = await stub.get_changes(GetChangesRequest("room"))
-        assert page.changes.last_change == len(EACH)
-
     async def test_stale_edit_is_refused_unless_it_holds(self, stub: ChatServiceStub) -> None:
         await change(stub, 1, content="from a phone", if_change=0)
         told = await refusal(change(stub, 1, content="from a laptop", if_change=0))

@@ -65,12 +65,6 @@ async def test_repeat_makes_its_sender_active(stub: ChatServiceStub) -> None:
         assert (await get(stub, "ada")).status == UserStatus.INACTIVE
 
 
-async def test_replaced_user_stays_active(stub: ChatServiceStub) -> None:
-    async with ChatCall(stub) as call:
-        await call.post(message(sender_id="ada"))
-        assert (await upsert(stub, "ada", "Ada")).status == UserStatus.ACTIVE
-
-
 async def test_users_are_listed_in_pages(stub: ChatServiceStub) -> None:
     ids = sorted(f"user {number}" for number in range(7))
     for user_id in ids:

@@ -128,8 +128,10 @@ async def test_many_changes_come_in_pieces(postgres_url: str) -> None:
 
 
 async def test_append_brings_extras_of_others(postgres_url: str) -> None:
-    async with a_node(postgres_url, hints=NO_BUS) as one, a_node(postgres_url, hints=NO_BUS) as two:
-        await two.store.follow("room")
+    async with (
+        a_node(postgres_url, hints=NO_BUS) as one,
+        a_node(postgres_url, "room", hints=NO_BUS) as two,
+    ):
         sent = message(key="1")
         sent.extra = MessageExtra(reply_to=7, mentions=["ben"], data="{}")
         await one.store.append([sent, message(key="2")])
@@ -282,8 +284,7 @@ async def test_lost_changes_are_another_epoch(postgres_url: str, loss: str) -> N
 
 async def test_old_nodes_append_beside_new_ones(postgres_url: str) -> None:
     """During an update: they know `append_1`, and read texts where they always were."""
-    async with a_node(postgres_url) as node:
-        await node.store.follow("room")
+    async with a_node(postgres_url, "room") as node:
         await node.send()
         await node.change(content="edited")
         connection = await asyncpg.connect(postgres_url)

@@ -171,20 +171,10 @@ async def test_sweeps_find_what_no_hint_told(postgres_url: str, no_bus: str) -> 
 
 
 async def test_a_dead_bus_delays_no_append(postgres_url: str, no_bus: str) -> None:
-    async with node(postgres_url, hints=no_bus) as one:
-        await one.store.follow("room")
+    async with node(postgres_url, "room", hints=no_bus) as one:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await one.send(200)
         await one.hears(200)
-
-
-async def test_catching_up_with_what_another_node_stored(postgres_url: str, no_bus: str) -> None:
-    async with pair(postgres_url, hints=no_bus) as (one, other):
-        await one.store.follow("room")
-        await other.send(700)
-        await one.store.catch_up("room")
-        assert len(one.announced) == 700
-        await one.store.catch_up("another")
 
 
 async def test_what_was_missed_is_looked_for_when_the_listener_is_back(
