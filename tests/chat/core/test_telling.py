@@ -117,6 +117,16 @@ async def test_changes_are_told_four_times_a_second(loop: ClockLoop) -> None:
     assert world.metrics.notices == 5
 
 
+async def test_hundreds_of_streams_are_told_less_often(loop: ClockLoop) -> None:
+    world, streams = World(), [Stream() for _ in range(500)]
+    for stream in streams:
+        world.enter(stream, CHANGES)
+    for change in range(5):
+        world.telling.changed(span(change, (1, None)))
+        await loop.pass_time(CHANGES_SECONDS)
+    assert all(each.spans == [(0, 1), (1, 2), (2, 4)] for each in streams)
+
+
 async def test_who_has_it_all_is_not_told_again(loop: ClockLoop) -> None:
     world, follower, newcomer = World(), Stream(), Stream()
     world.enter(follower, CHANGES)

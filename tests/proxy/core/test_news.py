@@ -124,6 +124,17 @@ async def test_many_followers_are_told_less_often(loop: ClockLoop, world: World)
     assert late.take() == [frame]
 
 
+async def test_storm_in_a_room_of_ten_thousand(loop: ClockLoop, world: World) -> None:
+    """The server tells four times a second, the proxy once; what is told leaves nothing out."""
+    clients = world.enter(10_000, CHANGES)
+    for number in range(11, 24):
+        world.tell(changed(number))
+        await loop.pass_time(0.25)
+    assert {len(each.writes) for each in clients} == {4}
+    assert all(each.writes == clients[0].writes for each in clients)
+    assert list(spans(clients[0].take())) == [(10, 11), (11, 14), (14, 18), (18, 22)]
+
+
 async def test_few_followers_are_told_as_it_comes(world: World) -> None:
     client, *_ = world.enter(SOME, CHANGES)
     for number in range(11, 16):
