@@ -1,5 +1,6 @@
 """The quick selection, `nox -s tests -- -m quick`: all parts of a message's way."""
 
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,7 @@ SLOW: Final = frozenset(
 _TESTS: Final = Path(__file__).parent
 
 
+@cache
 def is_quick(path: Path) -> bool:
     """Whether the tests of a file belong to the quick selection."""
     if not path.is_relative_to(_TESTS):

@@ -9,6 +9,7 @@ import struct
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from h2.config import H2Configuration
@@ -70,10 +71,16 @@ def headers(path: str = _ECHO, *more: tuple[str, str | bytes], without: str = ""
 
 def block(fields: Iterable[tuple[str, str | bytes]]) -> bytes:
     """Encodes a header block that depends on no other."""
+    return _encoded(tuple(fields))
+
+
+@lru_cache
+def _encoded(fields: tuple[tuple[str, str | bytes], ...]) -> bytes:
+    """Remembers the last ones: attacks repeat the same block thousands of times."""
     encoder = Encoder()
     encoder.header_table_size = 0
     encoder.table_size_changes.clear()
-    return encoder.encode(list(fields))
+    return encoder.encode(fields)
 
 
 def opening(stream: int, fields: Headers | None = None, *, flags: int = END_HEADERS) -> bytes:
