@@ -1,7 +1,6 @@
 """One server per database file, whatever name it is opened by."""
 
 import fcntl
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from structlog.testing import capture_logs
 from chat.storage.base import Range, StoreError, StoreUnusable
 from chat.storage.health import State
 from chat.storage.sqlite.backup import back_up, restore
-from tests.chat.storage.files import open_store, opened
+from tests.chat.storage.files import open_files, open_store, opened
 from tests.chat.storage.filler import fill
 from tests.support import eventually, message, seqs
 
@@ -113,10 +112,6 @@ def read_elsewhere(path: Path) -> None:
         "connection.close()\n"
     )
     subprocess.run([sys.executable, "-c", script, str(path)], check=True)  # noqa: S603 - likewise
-
-
-def open_files() -> int:
-    return len(os.listdir("/dev/fd"))  # noqa: PTH208 - counted
 
 
 @pytest.mark.parametrize("naming", NAMINGS)

@@ -9,7 +9,7 @@ import pytest
 
 from chat.storage.base import StoreUnusable
 from chat.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS, open_writer
-from tests.chat.storage.files import execute, open_store, opened, rows
+from tests.chat.storage.files import execute, open_files, open_store, opened, rows
 from tests.support import message
 
 FULL = 2  # of PRAGMA synchronous
@@ -130,10 +130,6 @@ async def test_refused_file_opens_once_mended(path: Path) -> None:
     await refusal(path)
     put(path, b"")
     await make(path)
-
-
-def open_files() -> int:
-    return len(list(Path("/dev/fd").iterdir()))
 
 
 def readers() -> list[threading.Thread]:

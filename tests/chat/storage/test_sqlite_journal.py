@@ -28,10 +28,6 @@ def count(path: Path, table: str) -> int:
     return int(number)
 
 
-def file_size(path: Path) -> int:
-    return path.stat().st_size
-
-
 def fill_and_kill(path: Path, fold_bytes: int, number: int) -> int:
     """Runs `filler.py` and kills it; returns the number of confirmed messages."""
     command = [sys.executable, "-m", "tests.chat.storage.filler", str(path), str(fold_bytes)]
@@ -158,12 +154,11 @@ async def test_kill_while_folding_loses_nothing(path: Path, number: int) -> None
 async def test_full_disk_while_folding_loses_nothing(path: Path) -> None:
     async with opened(path, fold_bytes=NEVER) as store:
         await fill(store, 0, 1000)
-    size = file_size(path)
     store = await open_store(path, fold_bytes=NEVER)
     await fill(store, 1000, 1000)
     # The write-ahead log cannot grow, so nothing can be folded.
-    log = file_size(path.with_name(f"{path.name}-wal"))
-    with no_file_grows_past(max(log, size)), capture_logs() as logs:
+    size = max(each.stat().st_size for each in (path, path.with_name(f"{path.name}-wal")))
+    with no_file_grows_past(size), capture_logs() as logs:
         await store.close()
     assert [line["event"] for line in logs] == ["journal not folded"]
     assert count(path, "history") == 2000
