@@ -170,7 +170,10 @@ class Postgres(Server):
     @asynccontextmanager
     async def database(self, name: str, template: str = "template0") -> AsyncIterator[str]:
         """A new database, dropped at the end with all its connections; yields its name."""
-        await self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        async with self.connect() as connection:
+            # Takes less than half of what writing the pages to its log takes, as from 15 on.
+            copying = "STRATEGY file_copy" if connection.get_server_version().major >= 15 else ""
+            await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {copying}')
         try:
             yield name
         finally:
