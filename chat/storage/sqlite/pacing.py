@@ -15,7 +15,7 @@ from chat.storage.sqlite.jobs import Append, Changing, Job
 
 PACE_SECONDS: Final = 0.005
 """How long changes wait for each other, at most."""
-STORM_SECONDS: Final = 0.05
+STORM_SECONDS: Final = 0.1
 """The same where many come."""
 # A pause is so long for each that came in the one before: it grows where they come faster.
 _EACH_SECONDS: Final = 0.005
