@@ -48,7 +48,7 @@ log = get_logger(__name__)
 # A client that does not read gets so long to read the close frame.
 _LINGER_SECONDS: Final = 5.0
 # An answer of so many bytes is not waited for while the socket has room: most are.
-_SHORT: Final = 16 * 1024
+_SHORT: Final = 64 * 1024
 
 
 class State(Enum):
