@@ -53,8 +53,9 @@ async def test_frozen_server_is_left_for_the_next() -> None:
         metrics = StoreMetrics()
         async with opened(first.url("postgres", second), metrics=metrics) as store:
             epoch = store.epoch
-            await store.append([message(key="first")])
             await eventually(lambda: metrics.synchronous)
+            # The note of that is not waited for. Whoever has this message has the note as well.
+            await store.append([message(key="first")])
             await first.pause()
             in_flight = store.append([message(key="second")])
             await second.configure(synchronous_standby_names="")
