@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import math
 from collections.abc import Callable
 from typing import Final
 
@@ -25,6 +24,7 @@ from chat.core.watching import Watch
 from chat.core.whispering import Whispering
 from chat.metrics import ServerMetrics
 from gen.chat import RoomPresence, Wanted
+from hosting.alarm import Alarm
 from hosting.coalescing import Coalescer
 from hosting.faults import Faults
 
@@ -64,10 +64,8 @@ class TellingPresence:
         self._watches: dict[str, Watch[LiveStream]] = {}
         self._asked: dict[str, asyncio.TimerHandle] = {}
         self._links: dict[LiveStream, None] = {}
-        # When somebody goes whose time has come. In uvloop a timer that is due at once does not
-        # know its time.
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = math.inf
+        # When somebody goes whose time has come.
+        self._alarm = Alarm(self._expire)
         self._turns: Coalescer[str, None] = Coalescer(
             self._tell, lambda *_: None, lambda _: pace, faults
         )
@@ -200,9 +198,9 @@ class TellingPresence:
             self._nodes.close()
         for watch in self._watches.values():
             watch.end()
-        for timer in (self._timer, *self._asked.values()):
-            if timer is not None:
-                timer.cancel()
+        self._alarm.close()
+        for timer in self._asked.values():
+            timer.cancel()
 
     # Who is told.
 
@@ -330,15 +328,10 @@ class TellingPresence:
 
     def _set_timer(self) -> None:
         at = self._attendance.next_at()
-        if at is None or self._timer_at <= at:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = at
-        self._timer = asyncio.get_running_loop().call_at(at, self._expire)
+        if at is not None:
+            self._alarm.set(at)
 
     def _expire(self) -> None:
-        self._timer, self._timer_at = None, math.inf
         try:
             for room_id in self._attendance.expire(_now()):
                 self._touch(room_id)

@@ -5,12 +5,12 @@ One timer does for all of them: nearly all are answered, long before they are du
 """
 
 import asyncio
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from gen.chat import Admitted, Authenticated, ChangeMessageResponse, Error, RelayCommand
+from hosting.alarm import Alarm
 from proxy import errors
 from proxy.core.outbox import Outbox
 from proxy.core.suspects import Key, key_of
@@ -40,10 +40,8 @@ class Questions:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._asked: dict[int, _Question] = {}
-        # Runs out when the first of them is due, or one that was answered. In uvloop a timer that
-        # is due at once does not know its time.
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = math.inf
+        # Goes off when the first of them is due, or one that was answered.
+        self._alarm = Alarm(self._give_up)
 
     async def ask(
         self, kind: type[_Kind], client: int, size: int, patience: float, **payload: Any
@@ -66,7 +64,7 @@ class Questions:
         question = _Question(command, size, loop.time() + patience, loop.create_future())
         self._asked[ref] = question
         self._outbox.put(command, size)
-        self._watch(question.due)
+        self._alarm.set(question.due)
         try:
             answer = await question.answer
         finally:
@@ -102,22 +100,12 @@ class Questions:
             question.answer.set_result(answer)
         return True
 
-    def _watch(self, due: float) -> None:
-        """Sees to it that a question is given up when it is due."""
-        if self._timer_at <= due:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = due
-        self._timer = asyncio.get_running_loop().call_at(due, self._give_up)
-
     def _give_up(self) -> None:
         """Ends the questions that are due; the server stays away."""
-        self._timer, self._timer_at = None, math.inf
         now = asyncio.get_running_loop().time()
         waiting = [each for each in self._asked.values() if not each.answer.done()]
         for question in waiting:
             if question.due <= now:
                 question.answer.set_exception(Refused(errors.unavailable()))
         if later := [each.due for each in waiting if each.due > now]:
-            self._watch(min(later))
+            self._alarm.set(min(later))

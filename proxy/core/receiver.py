@@ -133,12 +133,12 @@ class Receiver:
                 self._arrived(payload, fanout)
         elif type(payload) is Stored:
             self._stored(payload, fanout)
-        elif isinstance(payload, ChangeMessageResponse | Authenticated | Admitted):
-            self._answered(ref, payload)
         elif type(payload) is ChangedTogether:
             answer = ChangeMessageResponse(payload.message)
             for each in payload.refs:
                 self._answered(each, answer)
+        elif isinstance(payload, ChangeMessageResponse | Authenticated | Admitted):
+            self._answered(ref, payload)
         elif isinstance(payload, Joined):
             # Members may have to hear of it behind what they got before.
             fanout.write()
