@@ -164,6 +164,7 @@ class Connection(Client):
                 self.write(frames.pong(frame.data))
             elif kind is WSMsgType.BINARY:
                 await self._handle(self._session.receive_binary(frame.data))
+        await socket.break_off()
 
     def beat(self) -> None:
         """Notes that half a heartbeat has passed."""

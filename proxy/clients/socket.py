@@ -18,6 +18,7 @@ read its close frame, or asyncio knows that the connection is lost. `is_gone` is
 A connection ends in one of these ways:
 
 * The client closes it, or vanishes. aiohttp answers; reading ends; `end`.
+* `break_off`: it sent what RFC 6455 forbids (1002, 1007, 1009).
 * `close`: it does not read (4008), was told to wait and did not (4029), its token is not
   believed (4501) or has expired (4010). The close frame goes behind all that waits; a client
   that has not read that after `_LINGER_SECONDS` is aborted. The switchboard forgets it at once.
@@ -47,6 +48,8 @@ log = get_logger(__name__)
 
 # A client that does not read gets so long to read the close frame.
 _LINGER_SECONDS: Final = 5.0
+# A client that has broken a rule is thought to know it when it has sent nothing for so long.
+_QUIET_SECONDS: Final = 1.0
 # An answer of so many bytes is not waited for while the socket has room: most are.
 _SHORT: Final = 64 * 1024
 
@@ -236,7 +239,22 @@ class ClientSocket:
         if self.state is State.OPEN:
             self.state = State.DRAINING
 
-    def close(self, code: CloseCode, reason: str) -> None:
+    async def break_off(self) -> None:
+        """Closes the socket if the client has broken a rule, and throws away what it still sends.
+
+        Otherwise what is on the way would be answered by a reset; see `frame_rules`.
+        """
+        intake = self._intake
+        if intake is None or intake.violation is None or self.is_gone:
+            return
+        self.close(intake.violation.code, intake.violation.rule)
+        if self._transport.can_write_eof():
+            # Its answer would not be understood: this is how it learns that it may go.
+            self._transport.write_eof()
+        while not await intake.is_lost(_QUIET_SECONDS) and intake.heard():
+            pass
+
+    def close(self, code: int, reason: str) -> None:
         """Closes the socket, behind all that waits. Calls nobody back at once."""
         if self.is_gone:
             self.drain()

@@ -54,6 +54,7 @@ class WebSockets:
         self.admission = Admission(config.admission, context.metrics, config.rates)
         self._context = context
         self._config = config
+        self._most_bytes = config.frame_bytes * _READ_FACTOR
         self._switchboard = context.switchboard
         self._metrics = context.metrics
         self._open: set[Connection] = set()
@@ -108,7 +109,7 @@ class WebSockets:
         protocol = request.protocol
         if not isinstance(protocol, Upgradable):
             return None
-        intake = Intake(charges.calls, self._context.turns, protocol.hold)
+        intake = Intake(charges.calls, self._context.turns, protocol.hold, self._most_bytes)
         protocol.receive_by(intake)
         return intake
 
@@ -122,7 +123,8 @@ class WebSockets:
             autoping=False,
             # See `Connection.end`.
             autoclose=False,
-            max_msg_size=self._config.frame_bytes * _READ_FACTOR,
+            # aiohttp refuses messages of so many bytes as well.
+            max_msg_size=self._most_bytes + 1,
             protocols=(bearer.PROTOCOL,),
         )
         token = handshake.token_of(request, required=self._switchboard.tokens_required)

@@ -169,6 +169,9 @@ class TestProxy:
             assert running.url.startswith("https://")
             await client.send(chat_message={"room_id": "lobby", "content": "x" * 16_000})
             assert (await client.receive())["chat_message"]["sender_id"] == "ada"
+            # Much of it is on the way when the proxy has read how large it is.
+            await client.send_text(b" " * (1 << 20))
+            assert await client.closed() == 1009
 
     async def test_guest_cannot_use_the_certificate(
         self,

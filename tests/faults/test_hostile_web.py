@@ -4,13 +4,16 @@ import asyncio
 import gc
 import json
 import struct
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, MutableMapping
 from contextlib import AsyncExitStack, closing
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 from structlog.testing import capture_logs
 
 import chat
@@ -33,6 +36,7 @@ from tests.kit.web import (
     status,
 )
 from tests.proxy.web_client import Client
+from tests.scraping import Scrape, scrape_until
 from tests.support import PATIENCE_SECONDS, eventually
 
 # The objects of each connection and each room.
@@ -463,6 +467,57 @@ async def test_frames_that_end_a_connection(port: int, bystanders: Bystanders) -
     await bystanders.check()
 
 
+async def test_sender_of_forbidden_frame_is_not_reset(port: int, bystanders: Bystanders) -> None:
+    """It can read the close frame, although it goes on sending meanwhile."""
+    rest = b"x" * (1 << 21)
+    for forbidden, code in (
+        (b"\x81\xff" + (1 << 30).to_bytes(8) + b"mask", 1009),
+        (masked(3, b"{}"), 1002),
+    ):
+        with closing(await RawWebSocket.open("127.0.0.1", port)) as broken:
+            await broken.send(join={"room_id": "lobby"})
+            await broken.send_bytes(forbidden)
+            await broken.send_bytes(rest)
+            frames = await broken.read_to_close()
+            assert "joined" in frames[-2].json()
+            assert frames[-1].close_code == code
+            await broken.read_to_end()
+    await bystanders.check()
+
+
+async def test_endless_sender_of_forbidden_frame_is_cut_off(
+    port: int, bystanders: Bystanders
+) -> None:
+    with closing(await RawWebSocket.open("127.0.0.1", port)) as broken:
+        await broken.send_bytes(b"\x81\xff" + (1 << 40).to_bytes(8) + b"mask")
+        with pytest.raises(OSError, match=r"reset|[Bb]roken pipe"):
+            await send_for_ever(broken)
+    await bystanders.check()
+
+
+async def test_close_code_of_forbidden_frame_is_counted(proxy_config: proxy.Config) -> None:
+    async with proxy.serve(replace(proxy_config, metrics_port=0)) as door:
+        # With the others it is the client that closes, by a code of its own.
+        forbidden = [(data, code) for data, code in BROKEN.values() if code != WSCloseCode.OK]
+        for data, code in forbidden:
+            with closing(await RawWebSocket.open("127.0.0.1", door.port)) as broken:
+                await broken.send_bytes(data)
+                assert (await broken.read_to_close())[-1].close_code == code
+                await broken.read_to_end()
+        expected = Counter(code for _, code in forbidden)
+        for code, number in expected.items():
+            await scrape_until(door.status_url, partial(_says, code=str(code), number=number))
+
+
+def _says(scraped: Scrape, code: str, number: int) -> bool:
+    return scraped("proxy_connections_closed_total", code=code) == number
+
+
+async def send_for_ever(client: RawWebSocket) -> None:
+    while True:
+        await client.send_bytes(b"x" * (1 << 20))
+
+
 async def test_endless_fragments_close_the_connection(port: int, bystanders: Bystanders) -> None:
     """Fragments share the bound of a frame."""
     with closing(await RawWebSocket.open("127.0.0.1", port)) as endless:
@@ -491,7 +546,7 @@ async def test_frames_behind_handshake_are_read(port: int) -> None:
             answer += piece
     async with await Wire.open(port) as wire:
         await wire.send(handshake() + b"\x81\x02{}")
-        assert (await wire.rest()).endswith(struct.pack("!BBH", 0x88, 2, 1002))
+        assert b"\x88\x1b" + struct.pack("!H", 1002) + b"a client masks" in await wire.rest()
 
 
 FLOODS = {

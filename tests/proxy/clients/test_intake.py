@@ -2,23 +2,27 @@
 
 import asyncio
 import struct
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
-from aiohttp import WSCloseCode, WSMsgType
+from aiohttp import WSCloseCode, WSMessage, WSMsgType
 from aiohttp._websocket.reader import WebSocketDataQueue
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http import WebSocketError, WebSocketReader
+from aiohttp.http import WebSocketError, WebSocketReader, WSMessageTextBytes
+from aiohttp.streams import EofStream
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hosting.rate_limits import Allowance, Rates
-from proxy.clients.intake import BROKEN_FRAME, PIECES, Intake
+from proxy.clients.frame_rules import Violation, close_frame
+from proxy.clients.intake import PIECES, Intake
 from proxy.clients.turns import FREE_WORK, TURN_WORK, Turns
 from tests.kit.web import masked
-from tests.support import PATIENT, eventually
+from tests.support import PATIENCE_SECONDS, PATIENT, eventually
 
 FREE = Allowance(Rates()).calls
+MOST = 1 << 18
 PING = masked(WSMsgType.PING, b"")
 BEGIN = masked(WSMsgType.TEXT, b"{", first_bits=0)
 PIECE = masked(WSMsgType.CONTINUATION, b" ", first_bits=0)
@@ -46,13 +50,14 @@ class Case:
 
     Args:
         rate: calls per second that it may make.
+        most: the most bytes of a message.
     """
 
-    def __init__(self, rate: float = 0.0) -> None:
+    def __init__(self, rate: float = 0.0, most: int = MOST) -> None:
         self.reader = Heard()
         self.holds: list[bool] = []
         calls = Allowance(Rates(calls=rate)).calls
-        self.intake = Intake(calls, Turns(), self.holds.append).read_by(self.reader)
+        self.intake = Intake(calls, Turns(), self.holds.append, most).read_by(self.reader)
 
     def feed(self, *pieces: bytes) -> bytes:
         """Feeds bytes; returns all that the reader has got so far."""
@@ -61,8 +66,8 @@ class Case:
         return self.reader.data
 
 
-def close(code: int) -> bytes:
-    return masked(WSMsgType.CLOSE, struct.pack("!H", code))
+def close(code: int, reason: bytes = b"") -> bytes:
+    return masked(WSMsgType.CLOSE, struct.pack("!H", code) + reason)
 
 
 PAYLOADS = st.sampled_from([0, 1, 125, 126, 127, 1000, 65535, 65536]).map(lambda size: b"x" * size)
@@ -98,29 +103,70 @@ async def pass_on(whole: bytes, cuts: list[int]) -> None:
     assert case.reader.data == whole
 
 
+EMPTY_BEGIN = masked(WSMsgType.TEXT, b"", first_bits=0)
 FORBIDDEN = {
-    "no mask": b"\x81\x02{}",
-    "a ping without a mask": b"\x89\x00",
-    "a long frame without a mask": b"\x81\x7e\x00\x7e" + b"x" * 126,
-    "a message within a message": BEGIN + TEXT,
-    "a message within an empty one": masked(WSMsgType.TEXT, b"", first_bits=0) + TEXT,
-    "a continuation of nothing": END,
+    "a client masks its frames": [b"\x81\x02{}", b"\x89\x00", b"\x81\x7e\x00\x7e" + b"x" * 126],
+    "reserved bits are 0: there are no extensions": [
+        masked(opcode, b"", first_bits=0x80 | bit)
+        for opcode in (WSMsgType.TEXT, WSMsgType.PING)
+        for bit in (0x10, 0x20, 0x40)
+    ],
+    "there is no opcode 3": [masked(3, b"{}"), masked(3, b"{}", first_bits=0)],
+    "there is no opcode 15": [masked(15, b"")],
+    "a control frame is not fragmented": [masked(WSMsgType.PING, b"", first_bits=0)],
+    "a control frame has 125 bytes at most": [
+        masked(WSMsgType.PONG, b"x" * 126),
+        masked(WSMsgType.CLOSE, b"x" * (1 << 16)),
+    ],
+    "a message is continued before the next one begins": [BEGIN + TEXT, EMPTY_BEGIN + TEXT],
+    "only a begun message is continued": [END, PIECE],
+    "a close frame has no bytes, or a code of two": [masked(WSMsgType.CLOSE, b"x")],
     **{
-        f"close {code}": close(code) for code in (0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65535)
+        f"no client closes with the code {code}": [close(code)]
+        for code in (0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65535)
     },
+    "the reason of a close is UTF-8": [close(1000, b"\xff"), close(4000, b"x" * 122 + b"\xc3")],
+    f"a message has {MOST} bytes at most": [
+        masked(WSMsgType.TEXT, b"x" * (MOST + 1)),
+        b"\x81\xff" + b"\xff" * 12,
+        BEGIN + masked(WSMsgType.CONTINUATION, b"x" * MOST),
+        BEGIN + PING + PIECE * 10 + masked(WSMsgType.CONTINUATION, b"x" * (MOST - 10)),
+    ],
 }
+CODES = {"the reason of a close is UTF-8": 1007, f"a message has {MOST} bytes at most": 1009}
 
 
-@pytest.mark.parametrize("frames", FORBIDDEN.values(), ids=FORBIDDEN)
-@pytest.mark.parametrize("size", [1, 5, 1000])
-def test_forbidden_frame_ends_intake(frames: bytes, size: int) -> None:
+@pytest.mark.parametrize("size", [1, 5, 1000, MOST * 2])
+def test_forbidden_frame_ends_intake(size: int) -> None:
     before = TEXT + PING
-    whole = before + frames + TEXT
-    case = Case()
-    got = case.feed(*(whole[at : at + size] for at in range(0, len(whole), size)))
-    assert got.startswith(before)
-    assert got.endswith(BROKEN_FRAME)
-    assert got.count(BROKEN_FRAME) == 1
+    for rule, cases in FORBIDDEN.items():
+        for frames in cases:
+            if len(frames) // size > 1000:
+                continue
+            whole = before + frames + TEXT
+            case = Case()
+            got = case.feed(*(whole[at : at + size] for at in range(0, len(whole), size)))
+            assert case.intake.violation == Violation(CODES.get(rule, 1002), rule)
+            end = close_frame(CODES.get(rule, 1002))
+            assert got.startswith(before)
+            assert got.endswith(end)
+            assert got.count(end) == 1
+
+
+def test_largest_message_is_passed_on() -> None:
+    for size in (MOST, MOST - 1):
+        for whole in (
+            masked(WSMsgType.TEXT, b"x" * size),
+            BEGIN + PING + masked(WSMsgType.CONTINUATION, b"x" * (size - 1)),
+        ):
+            assert Case().feed(whole, TEXT) == whole + TEXT
+
+
+def test_short_frames_are_bounded_as_well() -> None:
+    for size, allowed in ((100, True), (101, False), (126, False), (10_000, False)):
+        case = Case(most=100)
+        case.feed(masked(WSMsgType.TEXT, b"x" * size))
+        assert (case.intake.violation is None) == allowed
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1003, 1007, 1014, 3000, 4000, 4999])
@@ -129,16 +175,61 @@ def test_close_codes_of_clients(code: int) -> None:
     assert Case().feed(*(bytes([each]) for each in close(code))) == close(code)
 
 
-async def test_broken_frame_substitute_fails_in_aiohttp() -> None:
-    """The reader gets the substitute instead of a frame that it would accept."""
-    loop = asyncio.get_running_loop()
-    queue = WebSocketDataQueue(BaseProtocol(loop), 1 << 16, loop=loop)
-    reader = WebSocketReader(queue, 1 << 16, compress=False, decode_text=False)
-    reader.feed_data(TEXT + BROKEN_FRAME)
-    assert (await queue.read()).type is WSMsgType.TEXT
-    with pytest.raises(WebSocketError) as broken:
-        await queue.read()
-    assert broken.value.code == WSCloseCode.PROTOCOL_ERROR
+ANY_FRAMES = st.builds(
+    lambda first, masks, size, rest: bytes((first, masks | size)) + rest,
+    st.integers(0, 255) | st.sampled_from([0x81, 0x01, 0x00, 0x80, 0x88, 0x89]),
+    st.sampled_from([0x80, 0x80, 0x80, 0]),
+    st.integers(0, 127),
+    st.binary(max_size=40),
+)
+
+
+@PATIENT
+@given(st.lists(FRAMES | ANY_FRAMES, max_size=5), st.integers(1, 300))
+def test_reader_gets_nothing_that_it_refuses(frames: list[bytes], most: int) -> None:
+    """What aiohttp's reader refuses is refused before; behind that it gets a close frame."""
+    asyncio.run(read_all(b"".join(frames), most))
+
+
+async def read_all(whole: bytes, most: int) -> None:
+    alone, guarded = Queue(most), Queue(most)
+    alone.reader.feed_data(whole)
+    case = Case(most=most)
+    case.intake.read_by(guarded.reader)
+    case.feed(whole)
+    while case.holds[-1:] == [True]:
+        await turn()
+    refused = alone.queue.exception()
+    if refused is not None:
+        # A head is judged when it is whole.
+        case.feed(b"x" * 12)
+    violation = case.intake.violation
+    assert guarded.queue.exception() is None
+    if violation is not None:
+        last = (await guarded.messages())[-1]
+        assert (last.type, last.data) == (WSMsgType.CLOSE, violation.code)
+    if isinstance(refused, WebSocketError):
+        assert violation is not None
+        # A frame may break two rules.
+        assert violation.code == refused.code or violation.code == WSCloseCode.PROTOCOL_ERROR
+
+
+class Queue:
+    """aiohttp's reader, and what it has read."""
+
+    def __init__(self, most: int) -> None:
+        loop = asyncio.get_running_loop()
+        self.queue = WebSocketDataQueue(BaseProtocol(loop), 1 << 20, loop=loop)
+        self.reader = WebSocketReader(self.queue, most + 1, compress=False, decode_text=False)
+
+    async def messages(self) -> list[WSMessage | WSMessageTextBytes]:
+        """Ends it, and returns all that it has read."""
+        self.queue.feed_eof()
+        messages = []
+        with suppress(EofStream):
+            while True:
+                messages.append(await self.queue.read())
+        return messages
 
 
 async def turn() -> None:
@@ -205,6 +296,28 @@ async def test_closed_client_is_read_slowly() -> None:
         assert case.holds[-1] is True
         await eventually(lambda: case.holds[-1] is False)
     assert case.reader.data == TEXT * 4
+
+
+async def test_closed_client_is_read_slowly_behind_forbidden_frame() -> None:
+    case = Case()
+    case.feed(END)
+    case.intake.slow_down()
+    got = case.reader.data
+    for number in range(3):
+        case.feed(TEXT)
+        assert case.holds == [True, False] * number + [True]
+        await eventually(lambda: case.holds[-1] is False)
+    assert case.reader.data == got
+
+
+async def test_lost_connection_is_told() -> None:
+    case = Case()
+    assert not await case.intake.is_lost(0.001)
+    waiting = asyncio.create_task(case.intake.is_lost(PATIENCE_SECONDS))
+    await turn()
+    case.intake.feed_eof()
+    assert await waiting
+    assert await case.intake.is_lost(PATIENCE_SECONDS)
 
 
 class TestPulse:
