@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from itertools import count
 from time import monotonic
 from typing import Any, Final
@@ -27,13 +28,29 @@ _FAILURES: Final = frozenset(
 _numbers = count(1)
 
 
+@dataclass(slots=True)
+class Ending:
+    """How a call ends.
+
+    Attributes:
+        status: the name of its status, once it has ended.
+        is_late: whether it is cancelled because its deadline has passed.
+    """
+
+    status: str = "OK"
+    is_late: bool = False
+
+
 @contextmanager
-def observed(method: str, stream: Stream[Any, Any], *, is_traced: bool) -> Iterator[None]:
+def observed(
+    method: str, stream: Stream[Any, Any], ending: Ending, *, is_traced: bool
+) -> Iterator[None]:
     """Binds the ids of a call to its task, traces it, and tells of its end.
 
     Args:
         method: its path.
         stream: the call.
+        ending: gets its status.
         is_traced: whether it gets a span.
     """
     bind_contextvars(
@@ -43,18 +60,18 @@ def observed(method: str, stream: Stream[Any, Any], *, is_traced: bool) -> Itera
         **from_metadata(stream.metadata),
     )
     began = monotonic()
-    status = "OK"
     with _span(method, stream) if is_traced else nullcontext(spans.NO_SPAN) as span:
         try:
             yield
         except BaseException as error:
-            status = _status(error)
+            ending.status = _status(error, is_late=ending.is_late)
             raise
         finally:
-            span.note({"rpc.response.status_code": status})
-            if status in _FAILURES:
-                span.fail(status)
-            log.debug("call ended", status=status, seconds=round(monotonic() - began, 6))
+            span.note({"rpc.response.status_code": ending.status})
+            if ending.status in _FAILURES:
+                span.fail(ending.status)
+            seconds = round(monotonic() - began, 6)
+            log.debug("call ended", status=ending.status, seconds=seconds)
 
 
 def address(peer: Any) -> str:
@@ -71,11 +88,11 @@ def _span(method: str, stream: Stream[Any, Any]) -> AbstractContextManager[spans
     return spans.span(name, "server", metadata, {"rpc.system.name": "grpc", "rpc.method": name})
 
 
-def _status(error: BaseException) -> str:
+def _status(error: BaseException, *, is_late: bool) -> str:
     match error:
         case GRPCError():
             return error.status.name
-        case TimeoutError():
+        case asyncio.CancelledError() if is_late:
             return "DEADLINE_EXCEEDED"
         case asyncio.CancelledError() | StreamTerminatedError():
             return "CANCELLED"

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 from grpclib import GRPCError, Status
 from grpclib.events import RecvRequest, SendTrailingMetadata
@@ -23,7 +24,7 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
 from hosting.faults import INTERNAL_TEXT
-from hosting.grpc.call_log import observed
+from hosting.grpc.call_log import Ending, observed
 from hosting.grpc.connections import ServerConnection
 from hosting.grpc.errors import (
     StatusOf,
@@ -44,6 +45,7 @@ log = get_logger(__name__)
 _ENDLESS: Final = "/grpc."
 
 MessageLimit = Callable[[str], int]
+Tasks = WeakSet[asyncio.Task[Any]]
 _Method = Callable[[Stream[Any, Any]], Any]
 
 
@@ -56,10 +58,14 @@ class CallHandler(Handler):
         busy: where it is listed while it has calls. grpclib lists each from before its
             connection is made, which a TLS handshake may never let come to pass, until
             some connections after its end.
+        late: where a call is put whose deadline has passed.
     """
 
-    def __init__(self, *args: Any, message_limit: MessageLimit, busy: set[CallHandler]) -> None:
+    def __init__(
+        self, *args: Any, message_limit: MessageLimit, busy: set[CallHandler], late: Tasks
+    ) -> None:
         super().__init__(*args)
+        self._late = late
         self._message_limit = message_limit
         self._busy = busy
         self._endless: set[asyncio.Task[None]] = set()
@@ -126,7 +132,7 @@ class CallHandler(Handler):
             self._endless.add(task)
             task.add_done_callback(self._endless.discard)
         if seconds is not None:
-            timer = self.loop.call_later(seconds, _expire, stream, task)
+            timer = self.loop.call_later(seconds, self._expire, stream, task)
             task.add_done_callback(lambda _: timer.cancel())
 
     def _forget(self, stream: ProtocolStream, task: asyncio.Task[None]) -> None:
@@ -138,6 +144,14 @@ class CallHandler(Handler):
         self._cancelled.discard(task)
         if not self._tasks and not self._cancelled:
             self._busy.discard(self)
+
+    def _expire(self, stream: ProtocolStream, task: asyncio.Task[None]) -> None:
+        self._late.add(task)
+        if stream.wrapper is not None:
+            stream.wrapper.cancel(TimeoutError("the deadline has passed"))
+        else:  # it has not begun
+            task.cancel()
+            _reset(stream, ErrorCodes.CANCEL)
 
     def calls(self) -> set[asyncio.Task[None]]:
         """The calls of this connection that have not ended."""
@@ -152,14 +166,6 @@ class CallHandler(Handler):
         # A task that ended by itself may have been collected already.
         if stream in self._tasks:
             super().cancel(stream)
-
-
-def _expire(stream: ProtocolStream, task: asyncio.Task[None]) -> None:
-    if stream.wrapper is not None:
-        stream.wrapper.cancel(TimeoutError("the deadline has passed"))
-    else:  # it has not begun
-        task.cancel()
-        _reset(stream, ErrorCodes.CANCEL)
 
 
 class _Once:
@@ -217,11 +223,17 @@ class CallGuard:
         status_of: maps exceptions to errors.
         calls: counts the calls that have ended, by method and status.
         traced: the prefixes of the paths of methods whose calls are traced.
+        late: the calls whose deadline has passed.
     """
 
     def __init__(
-        self, status_of: StatusOf, calls: Counter[tuple[str, str]], traced: tuple[str, ...]
+        self,
+        status_of: StatusOf,
+        calls: Counter[tuple[str, str]],
+        traced: tuple[str, ...],
+        late: Tasks,
     ) -> None:
+        self._late = late
         self._status_of = status_of
         self._calls = calls
         self._traced = traced
@@ -231,24 +243,23 @@ class CallGuard:
         event.method_func = partial(self._count, event.method_func, event.method_name)
 
     async def _count(self, method: _Method, name: str, stream: Stream[Any, Any]) -> None:
-        status = "CANCELLED"  # by the client, or because it is gone
+        ending = Ending()
         try:
-            with observed(name, stream, is_traced=name.startswith(self._traced)):
-                await self._call(method, name, stream)
-            status = "OK"
-        except GRPCError as error:
-            status = error.status.name
-            raise
-        except TimeoutError:
-            status = "DEADLINE_EXCEEDED"
-            raise
+            with observed(name, stream, ending, is_traced=name.startswith(self._traced)):
+                await self._call(method, name, stream, ending)
         finally:
-            self._calls[name, status] += 1
+            self._calls[name, ending.status] += 1
 
-    async def _call(self, method: _Method, name: str, stream: Stream[Any, Any]) -> None:
+    async def _call(
+        self, method: _Method, name: str, stream: Stream[Any, Any], ending: Ending
+    ) -> None:
         try:
             await method(stream)
-        except (GRPCError, StreamTerminatedError, TimeoutError):
+        except asyncio.CancelledError:
+            # If not, it is by the client, or because that is gone.
+            ending.is_late = asyncio.current_task() in self._late
+            raise
+        except (GRPCError, StreamTerminatedError):
             raise
         except ProtocolError as error:
             # h2's, when something is sent on a stream that is closed.

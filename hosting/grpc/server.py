@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
+from weakref import WeakSet
 
 from grpclib.config import Configuration
 from grpclib.encoding.base import CodecBase
@@ -31,7 +32,7 @@ from grpclib.server import Server
 from hosting.grpc.connection import GuardedConnection
 from hosting.grpc.connections import Connections
 from hosting.grpc.errors import StatusOf, no_status
-from hosting.grpc.handler import CallGuard, CallHandler, MessageLimit, add_details
+from hosting.grpc.handler import CallGuard, CallHandler, MessageLimit, Tasks, add_details
 from hosting.grpc.limits import ConnectionLimits
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ class GrpcServer(Server):
         # A header that is not ASCII is a mistake to be told, not an end to the connection.
         self._h2_config.header_encoding = "latin-1"
         self._handlers: set[CallHandler] = set()  # type: ignore[assignment]  # narrower; with calls
-        guard = CallGuard(status_of, Counter() if calls is None else calls, traced)
+        self._late: Tasks = WeakSet()
+        guard = CallGuard(status_of, Counter() if calls is None else calls, traced, self._late)
         listen(self, RecvRequest, guard.on_request)
         listen(self, SendTrailingMetadata, add_details)
 
@@ -150,5 +152,6 @@ class GrpcServer(Server):
             self.__dispatch__,
             message_limit=self._message_limit,
             busy=self._handlers,
+            late=self._late,
         )
         return GuardedConnection(handler, self._config, self._h2_config, self._connections)

@@ -1,6 +1,7 @@
 """Small handlers behind the real transport, and a server that exposes its streams."""
 
 import asyncio
+from collections import Counter
 from weakref import WeakSet
 
 from grpclib.const import Cardinality, Handler
@@ -23,6 +24,7 @@ ECHO_MANY = "/probe.Probe/EchoMany"
 FAIL = "/probe.Probe/Fail"
 MISS = "/probe.Probe/Miss"
 UNWRITTEN = "/probe.Probe/Unwritten"
+WAIT_IN_VAIN = "/probe.Probe/WaitInVain"
 UNREAD = "/probe.Probe/Unread"
 
 
@@ -37,6 +39,7 @@ class Probe:
             FAIL: Handler(self.fail, unary, ChatMessage, ChatMessage),
             MISS: Handler(self.miss, unary, ChatMessage, ChatMessage),
             UNWRITTEN: Handler(self.not_written, unary, ChatMessage, ChatMessage),
+            WAIT_IN_VAIN: Handler(self.wait_in_vain, unary, ChatMessage, ChatMessage),
             UNREAD: Handler(self.leave_unread, both, ChatMessage, ChatMessage),
         }
 
@@ -60,6 +63,11 @@ class Probe:
         await stream.recv_message()
         raise NotImplementedError("a secret of the server")
 
+    async def wait_in_vain(self, stream: Stream[ChatMessage, ChatMessage]) -> None:
+        await stream.recv_message()
+        async with asyncio.timeout(0):
+            await asyncio.Event().wait()
+
     async def leave_unread(self, stream: Stream[ChatMessage, ChatMessage]) -> None:
         await stream.send_initial_metadata()
         await asyncio.Event().wait()
@@ -70,10 +78,19 @@ class ObservedServer(GrpcServer):
 
     Attributes:
         protocols: those not yet garbage-collected.
+        ended: the calls that have ended, by method and status.
     """
 
     def __init__(self, limits: ConnectionLimits | None = None) -> None:
-        super().__init__([Probe()], codec.GrpcCodec(), lambda _: LIMIT, limits, status_of=status_of)
+        self.ended: Counter[tuple[str, str]] = Counter()
+        super().__init__(
+            [Probe()],
+            codec.GrpcCodec(),
+            lambda _: LIMIT,
+            limits,
+            status_of=status_of,
+            calls=self.ended,
+        )
         self.protocols: WeakSet[H2Protocol] = WeakSet()
 
     def _protocol_factory(self) -> H2Protocol:

@@ -21,6 +21,7 @@ from tests.hosting.grpc.probe import (
     MISS,
     UNREAD,
     UNWRITTEN,
+    WAIT_IN_VAIN,
     ObservedServer,
     check_served,
 )
@@ -287,6 +288,21 @@ async def test_stream_of_lost_connection_is_released(server: ObservedServer, por
     await eventually(lambda: server.open_streams() == 0)
 
 
+async def test_ends_of_calls_are_counted(server: ObservedServer, client: Http2Client) -> None:
+    late = client.request(UNREAD, more=[("grpc-timeout", "1m")])
+    assert (await client.status(late))[0] == Status.DEADLINE_EXCEEDED.value
+    reset = client.request(UNREAD, more=[("grpc-timeout", "1H")])
+    client.flush()
+    await eventually(lambda: server.open_streams() == 1)
+    client.h2.reset_stream(reset, ErrorCodes.CANCEL)
+    client.flush()
+    await client.answer(client.request(ECHO, WHOLE, end=True))
+    await eventually(lambda: server.open_streams() == 0)
+    assert server.ended == {
+        (UNREAD, "DEADLINE_EXCEEDED"): 1, (UNREAD, "CANCELLED"): 1, (ECHO, "OK"): 1,
+    }  # fmt: skip
+
+
 async def test_late_call_is_not_kept(server: ObservedServer, port: int) -> None:
     """An exception raised again keeps the frames of each time, and their connections."""
     async with Http2Client.connect("127.0.0.1", port) as client:
@@ -303,11 +319,17 @@ async def test_late_call_is_not_kept(server: ObservedServer, port: int) -> None:
     [
         (FAIL, Status.INTERNAL, "internal error"),
         (UNWRITTEN, Status.INTERNAL, "internal error"),
+        (WAIT_IN_VAIN, Status.INTERNAL, "internal error"),
         (MISS, Status.NOT_FOUND, "there is no such thing: \N{SNOWMAN}"),
     ],
 )
 async def test_failure_is_told_to_log_or_client(
-    port: int, logs: list[MutableMapping[str, Any]], path: str, status: Status, text: str
+    server: ObservedServer,
+    port: int,
+    logs: list[MutableMapping[str, Any]],
+    path: str,
+    status: Status,
+    text: str,
 ) -> None:
     """A defect goes to the log alone, a refusal to the client alone."""
     async with Channel("127.0.0.1", port, codec=codec.GrpcCodec()) as channel:
@@ -315,6 +337,7 @@ async def test_failure_is_told_to_log_or_client(
         with pytest.raises(GRPCError) as refused:
             await call(message())
     assert (refused.value.status, refused.value.message) == (status, text)
+    assert server.ended[path, status.name] == 1
     if status is Status.INTERNAL:
         [line] = told(logs)
         assert (line["event"], line["method"], line["log_level"]) == ("call failed", path, "error")
