@@ -59,7 +59,7 @@ def is_one_text(data: bytes, most: int) -> bool:
     if size == _SIZE_IN_2:
         size = data[2] << 8 | data[3]
         return there == size + _SHORTEST + 2 and size <= most
-    return there == size + _SHORTEST and size <= most
+    return size < _SIZE_IN_2 and there == size + _SHORTEST and size <= most
 
 
 def head_of(data: bytes, at: int) -> tuple[int, int, int] | None:

@@ -162,6 +162,12 @@ def test_largest_message_is_passed_on() -> None:
             assert Case().feed(whole, TEXT) == whole + TEXT
 
 
+def test_part_of_long_text_is_not_taken_for_a_short_one() -> None:
+    """As long as a whole text whose size is the mark of a size in eight bytes."""
+    whole = b"\x81\xff" + (1000).to_bytes(8) + b"mask" + b"x" * 1000
+    assert Case().feed(whole[:133], whole[133:], TEXT) == whole + TEXT
+
+
 def test_short_frames_are_bounded_as_well() -> None:
     for size, allowed in ((100, True), (101, False), (126, False), (10_000, False)):
         case = Case(most=100)
