@@ -38,9 +38,10 @@ _ADVICE: Final = (
     "(Debian: apt-get install chromium), or name it in the variable CHROMIUM."
 )
 PATIENCE_MS: Final = 60_000
-# Who is there is told at once, not after seconds.
-_CHAT_PACES: Final = ServerPaces(presence=0.1, typing=0.1)
-_PROXY_PACES: Final = ProxyPaces(server=0.1, followers=0.1, gone=0.1, late=0.1)
+_HOLD: Final = PATIENCE_MS / 1000
+# Who is there is told at once, not after seconds; who types does so until a message is sent.
+_CHAT_PACES: Final = ServerPaces(presence=0.1, typing=0.1, hold=_HOLD)
+_PROXY_PACES: Final = ProxyPaces(server=0.1, followers=0.1, gone=0.1, late=0.1, hold=_HOLD)
 _DESK: Final = (1280, 800)
 
 _BECOME: Final = """name => {
@@ -259,8 +260,9 @@ async def visit(browser: Browser, servers: Servers) -> AsyncIterator[Visit]:
         context = await contexts.enter_async_context(
             await browser.new_context(viewport=viewport, **options)
         )
+        # Of the tabs that a test opens beside, too.
+        context.set_default_timeout(PATIENCE_MS)
         page = await context.new_page()
-        page.set_default_timeout(PATIENCE_MS)
         await page.add_init_script(WATCH_POLICY)
         page.on("pageerror", lambda error: problems.append(f"error: {error}"))
         page.on("dialog", on_dialog)

@@ -131,6 +131,7 @@ class TestHijacking:
         servers.proxy_config = replace(servers.proxy_config, host="localhost")
         await servers.start_proxy()
         async with await browser.new_context(bypass_csp=True) as context:
+            context.set_default_timeout(PATIENCE_MS)
             page = await context.new_page()
             await page.goto(servers.url)
             assert await attempt(page, servers.url, protocols) == "in"
@@ -228,7 +229,8 @@ async def test_page_cannot_be_framed(page: Page, servers: Servers, elsewhere: Te
         })""",
         servers.url,
     )
-    assert "chrome-error" in page.frames[1].url
+    # What became of a frame may be told after what a script of the page returned.
+    await page.frames[1].wait_for_url("chrome-error:**", wait_until="commit")
 
 
 async def test_page_sets_no_cookie(

@@ -13,6 +13,8 @@ import pytest
 from playwright.async_api import TimeoutError as Late
 from playwright.async_api import expect
 
+from tests.browser.conftest import PATIENCE_MS
+
 if TYPE_CHECKING:
     from tests.browser.conftest import Servers, Visit, Visitor
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 _PHONE: Final = (390, 780)
-_AGREE_MS: Final = 20_000
 
 # One line for each message, the same in all languages.
 _PICTURE: Final = """() => [...document.querySelectorAll('[data-testid="message"]')].map((one) => {
@@ -198,6 +199,6 @@ async def _agree(visitors: tuple[Visitor, ...], shown: list[str]) -> None:
             await visitor.page.wait_for_function(
                 f"wanted => JSON.stringify(({_PICTURE})()) === JSON.stringify(wanted)",
                 arg=shown,
-                timeout=_AGREE_MS,
+                timeout=PATIENCE_MS,
             )
         assert await visitor.page.evaluate(_PICTURE) == shown

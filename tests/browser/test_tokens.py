@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import replace
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import pytest_asyncio
 from playwright.async_api import Locator, expect
 
 import chat
+from proxy.clients import permissions
 from tests.access.signing import Signer, eddsa, jwks
 from tests.support import eventually
 
@@ -145,13 +147,34 @@ async def test_invalid_token_is_refused(visit: Visit, signer: Signer) -> None:
     await expect(ada.banner).to_be_hidden()
 
 
-async def test_expired_session_keeps_unsent_text(visit: Visit, signer: Signer) -> None:
+class Ahead(datetime):
+    """The clock of the proxy.
+
+    Attributes:
+        by: how far it is ahead.
+    """
+
+    by = timedelta()
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]  # no clock is ahead by itself
+        return datetime.now(tz) + cls.by
+
+
+async def test_expired_session_keeps_unsent_text(
+    visit: Visit, signer: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(permissions, "datetime", Ahead)
+    monkeypatch.setattr(permissions, "_LONGEST_TIMER_SECONDS", 0.1)
     ada = await visit()
     await expect(entry(ada)).to_be_visible()
-    await sign_in(ada, signer.token(exp=int(time.time()) + 5))
+    await sign_in(ada, signer.token())
     await ada.is_in("general")
     await ada.say("before")
     await ada.sees("before")
+    # Two hours pass, for the page as well.
+    await ada.page.evaluate("() => { const { now } = Date; Date.now = () => now() + 7_200_000; }")
+    monkeypatch.setattr(Ahead, "by", timedelta(hours=2))
     await expect(entry(ada)).to_contain_text("Your session has expired.")
     await ada.page.get_by_role("button", name="Cancel").click()
     await expect(ada.banner).to_contain_text("Your session has expired.")
@@ -160,7 +183,7 @@ async def test_expired_session_keeps_unsent_text(visit: Visit, signer: Signer) -
 
     await ada.banner.get_by_role("button", name="Sign in").click()
     await expect(entry(ada)).to_contain_text("Your session has expired.")
-    await sign_in(ada, signer.token())
+    await sign_in(ada, signer.token(exp=int(time.time()) + 3 * 3600))
     await ada.sees("before", "meanwhile")
     await expect(ada.banner).to_be_hidden()
 
