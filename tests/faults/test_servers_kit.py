@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from tests.kit.homes import inhabitants
+from tests.kit.ports import free_ports
 from tests.kit.postgres import Postgres
 from tests.kit.processes import ROOT
 from tests.kit.valkey import Valkey, cluster
@@ -34,6 +35,16 @@ async def count(server: Postgres, table: str = "t") -> int:
     [row] = await server.execute(f"SELECT count(*) FROM {table}")  # noqa: S608 - ours
     number: int = row[0]
     return number
+
+
+def test_port_is_nobody_elses() -> None:
+    """Also while nobody listens on it."""
+    [port] = free_ports(1)
+    program = f"from tests.kit.ports import free_ports; free_ports(1, [{port}])"
+    refused = subprocess.run(  # noqa: S603 - ours
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert "no port is free" in refused.stderr
 
 
 async def test_database_is_new_and_goes(postgres: Postgres, postgres_url: str) -> None:
