@@ -201,6 +201,9 @@ class Postgres(Server):
             await connection.execute("SELECT pg_reload_conf()")
         for name, value in settings.items():
             await self.until("SELECT setting = $2 FROM pg_settings WHERE name = $1", name, value)
+        if settings.get("synchronous_standby_names"):
+            # Commits wait from when the checkpointer has read it; then it does this.
+            await self.execute("CHECKPOINT")
 
     async def make(self) -> None:
         """Makes an empty one, and starts it."""

@@ -129,6 +129,10 @@ async def cluster() -> AsyncIterator[list[Valkey]]:
             for server in servers:
                 while not await _is_whole(server):  # noqa: ASYNC110 - it tells nobody
                     await asyncio.sleep(POLL_SECONDS)
+        # That was soon, as it is a few of these; from now on none that is slow is taken for dead.
+        for server in servers:
+            patience = f"{PATIENCE_SECONDS * 1000:.0f}"
+            assert "OK" in await server.command("CONFIG", "SET", "cluster-node-timeout", patience)
         yield servers
 
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from chat.metrics import StoreMetrics
 from chat.storage.base import StoreUnusable
 from chat.storage.listener import UserMark, Whisper
+from chat.storage.postgres import subscriptions
 from chat.storage.postgres.bus import choose_bus
 from chat.storage.postgres.hint_payloads import (
     CHANNELS,
@@ -48,7 +49,12 @@ ROOMS = [f"room {number}" for number in range(20)]
 class Ear:
     """Hints of one node, and what it heard."""
 
-    def __init__(self, connect: Connect, probe_seconds: float = 60) -> None:
+    def __init__(
+        self,
+        connect: Connect,
+        probe_seconds: float = 60,
+        answer_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
         self.heads: dict[str, int] = {}
         self.changes: dict[str, int] = {}
         self.marks: list[UserMark] = []
@@ -58,7 +64,7 @@ class Ear:
         self.sweeps = 0
         self.metrics = StoreMetrics()
         self.changed = asyncio.Event()
-        self.hints = Hints(connect, self, self.metrics, probe_seconds, answer_seconds=1)
+        self.hints = Hints(connect, self, self.metrics, probe_seconds, answer_seconds)
 
     def hear(self, told: Told) -> None:
         self.heads |= told.heads
@@ -95,8 +101,10 @@ class Ear:
 
 
 @asynccontextmanager
-async def ear(connect: Connect, probe_seconds: float = 60) -> AsyncIterator[Ear]:
-    one = Ear(connect, probe_seconds)
+async def ear(
+    connect: Connect, probe_seconds: float = 60, answer_seconds: float = PATIENCE_SECONDS
+) -> AsyncIterator[Ear]:
+    one = Ear(connect, probe_seconds, answer_seconds)
     one.hints.start()
     try:
         await one.is_up_again()
@@ -137,6 +145,12 @@ def valkey_bus(*servers: Valkey) -> Bus:
 
     url = "valkey://" + ",".join(server.address for server in servers)
     return Bus(valkey(ValkeyAddress.parse(url)), cut)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever listens is heard from then on: nobody gives the bus up because it is slow."""
+    monkeypatch.setattr(subscriptions, "_PATIENCE_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture(params=["postgres", "valkey"])
@@ -282,7 +296,7 @@ async def test_renewed_on_demand(bus: Bus) -> None:
 async def test_a_bus_that_is_silent_is_left() -> None:
     async with Valkey.running() as server:
         bus = valkey_bus(server)
-        async with ear(bus.connect, probe_seconds=0.05) as one:
+        async with ear(bus.connect, probe_seconds=0.05, answer_seconds=1) as one:
             name = one.hints.name
             await server.pause()
             try:
