@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 import random
 import shutil
+import signal
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +31,7 @@ from tests.chat.storage.files import execute, opened, rows
 from tests.chat.storage.postgres.nodes import opened as opened_there
 from tests.faults.world import choose_seed
 from tests.kit.ports import free_ports
+from tests.kit.postgres import Postgres
 from tests.kit.processes import run, running
 from tests.proxy.web_client import Client, seqs, serve_http
 from tests.proxy.web_client import message as frame
@@ -35,6 +39,7 @@ from tests.support import PATIENCE_SECONDS, eventually, message
 
 ROOMS = 7
 MESSAGES = 300
+_UNUSED = "SELECT count(*) = 0 FROM chat.nodes WHERE alive_until > clock_timestamp()"
 # The file is looked at first.
 NOWHERE = "postgresql://ada@127.0.0.1:1/chat"
 
@@ -102,10 +107,25 @@ def path(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(made, tmp_path))
 
 
-async def import_file(path: Path, url: str, most: int = 20) -> str:
+async def import_file(path: Path, url: str, most: int = 20, statements: int | None = None) -> str:
+    """Imports a file.
+
+    Args:
+        path: the file.
+        url: the database.
+        most: see `bring`.
+        statements: after so many, the server ends the connection, if they are fewer than all.
+    """
     with ExitStack() as undo:
         source = Source.open(path, undo)
         async with open_database(url) as connection:
+            left = itertools.count(statements or 0, -1)
+
+            def end(_: object) -> None:
+                if next(left) == 1:
+                    os.kill(connection.get_server_pid(), signal.SIGTERM)
+
+            connection.add_query_logger(end)
             return await bring(source, connection, most)
 
 
@@ -182,13 +202,20 @@ async def change(store: Store, room: str, seq: int, user: str = "ada", **wish: A
 
 
 async def test_killed_import_goes_on(path: Path, postgres_url: str) -> None:
-    """Its connection is cut at random points, until it gets through."""
+    """Its connection is cut at random points, until it gets through.
+
+    Between statements, of which there are more than at first; and within them, at some time.
+    """
     chance = random.Random(choose_seed())  # noqa: S311 - no secret
     cuts = 0
     connection = await asyncpg.connect(postgres_url)
     while True:
-        task = asyncio.create_task(import_file(path, postgres_url, most=5))
-        await asyncio.wait([task], timeout=chance.uniform(0.02, 0.06) * (1 + cuts / 4))
+        # Later and later, until it is late enough for this machine.
+        later = 1.1**cuts
+        statements = round(chance.uniform(1, 60) * later)
+        importing = import_file(path, postgres_url, most=5, statements=statements)
+        task = asyncio.create_task(importing)
+        await asyncio.wait([task], timeout=chance.uniform(0.02, 0.06) * later)
         await connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -210,13 +237,24 @@ async def test_killed_import_goes_on(path: Path, postgres_url: str) -> None:
         await is_that_of(path, new)
 
 
-async def test_process_is_killed_and_goes_on(path: Path, postgres_url: str) -> None:
+async def test_process_is_killed_and_goes_on(
+    path: Path, postgres: Postgres, postgres_url: str
+) -> None:
     command = "chat.commands.import_sqlite"
-    async with running(command, str(path), postgres_url) as process:
-        assert process.stderr is not None
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            assert await process.stderr.readline() == b"4 users\n"
-        process.kill()
+    async with open_database(postgres_url) as connection, connection.transaction():
+        # There it stops.
+        await connection.execute("LOCK TABLE chat.messages IN SHARE MODE")
+        async with running(command, str(path), postgres_url) as process:
+            assert process.stderr is not None
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                assert await process.stderr.readline() == b"4 users\n"
+            process.kill()
+        # Else its session would wait for the lock, and hold its own.
+        name = postgres_url.rpartition("/")[2]
+        others = "datname = $1 AND pid <> $2"
+        await postgres.terminate(others, name, connection.get_server_pid())
+        gone = f"SELECT count(*) = 0 FROM pg_stat_activity WHERE {others}"  # noqa: S608 - ours
+        await postgres.until(gone, name, connection.get_server_pid())
     ended = await run(command, str(path), CHAT_DATABASE=postgres_url)
     assert ended.status == 0, ended.errors
     assert ended.output == f"imported {MESSAGES} messages of {ROOMS} rooms, and 4 users\n"
@@ -260,6 +298,9 @@ class TestRefusals:
                 # Its first heartbeat is on its way.
                 await eventually(lambda: connection.fetchval("SELECT count(*) FROM chat.nodes"))
             assert "a server uses the database" in await refusal(path, postgres_url)
+        async with open_database(postgres_url) as connection:
+            # It took its lease back, unless the database was slow to answer then.
+            await eventually(lambda: connection.fetchval(_UNUSED))
         # It was opened, and nothing was stored.
         await import_file(path, postgres_url)
 

@@ -13,9 +13,7 @@ from chat.storage.health import State
 from chat.storage.listener import Listener
 from chat.storage.sqlite import SqliteStore
 from gen.chat import ChatMessage
-from tests.support import eventually, message, seqs
-
-_WAIT_SECONDS = 10.0
+from tests.support import PATIENCE_SECONDS, eventually, message, seqs
 
 
 class _Failing(logging.Handler):
@@ -53,12 +51,12 @@ async def test_writer_failure_reaches_all_callers(tmp_path: Path, unstorable: bo
             # Reported once the rest of its commit is stored.
             bad = store.append([message(sender_id="\ud800", key="2")])
             with pytest.raises(StoreError):
-                await asyncio.wait_for(bad, _WAIT_SECONDS)
+                await asyncio.wait_for(bad, PATIENCE_SECONDS)
         else:
             path.parent.rename(tmp_path / "moved")
         await eventually(lambda: store.health.state is State.FATAL)
         assert handler.failed
-    async with asyncio.timeout(_WAIT_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         for key in "34567":
             with pytest.raises(StoreError):
                 await store.append([message(content="x" * 2000, key=key)])
