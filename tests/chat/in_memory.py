@@ -31,12 +31,13 @@ async def _open_store(listener: Listener) -> MemoryStore:
 
 
 async def with_store(
-    make: Callable[[Listener], T | Awaitable[T]],
+    make: Callable[[Listener], T | Awaitable[T]], paces: Paces | None = None
 ) -> tuple[Context, T]:
     """Makes the context of a server, and its store.
 
     Args:
         make: makes the store, which announces to the listener.
+        paces: those of the hub, if not the usual ones.
     """
     stores: list[T] = []
 
@@ -45,5 +46,5 @@ async def with_store(
         stores.append(await made if isinstance(made, Awaitable) else made)
         return stores[0]
 
-    hub = await Hub.open(open_store)
+    hub = await Hub.open(open_store, paces=paces)
     return Context.of(chat.Config(database=chat.IN_MEMORY), Authenticator(), hub), stores[0]

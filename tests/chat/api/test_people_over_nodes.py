@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from chat.core.hub import Hub
+from chat.core.paces import Paces
 from chat.storage.listener import Listener
 from chat.storage.postgres import PostgresStore
 from gen.chat import (
@@ -25,7 +26,7 @@ from gen.chat import (
 )
 from tests.chat.in_memory import with_store
 from tests.chat.served import served
-from tests.support import ChatCall, eventually, message
+from tests.support import PATIENCE_SECONDS, ChatCall, eventually, message
 
 ROOM: Final = "room"
 CHANGES: Any = JoinFollow.CHANGES
@@ -58,7 +59,9 @@ class Server:
 @asynccontextmanager
 async def server(url: str) -> AsyncIterator[Server]:
     one = Server()
-    context, _ = await with_store(partial(one.open_store, url))
+    # Nobody ceases to type while the test goes on.
+    paces = Paces(hold=PATIENCE_SECONDS)
+    context, _ = await with_store(partial(one.open_store, url), paces)
     one.hub = context.hub
     async with served(context) as channel:
         one.stub = ChatServiceStub(channel)

@@ -55,10 +55,11 @@ async def test_lost_answer_is_asked_for_again(
             await node.store.follow("room")
         sent = [message(key="1"), message("other room", key="2"), message(key="3")]
         sent.append(message(key="1", content="a repeat"))
-        link.halve(Way.BACK)
-        future = node.store.append(sent)
-        await is_stored(postgres, postgres_url, "3")
         with capture_logs() as logs:
+            # A silence of seconds is noticed by itself.
+            link.halve(Way.BACK)
+            future = node.store.append(sent)
+            await is_stored(postgres, postgres_url, "3")
             link.cut()
             link.restore()
             results = await future
@@ -102,11 +103,11 @@ async def test_database_that_stays_away(
     monkeypatch.setattr("chat.storage.postgres.appender.PATIENCE_SECONDS", 0.3)
     async with linked(postgres, postgres_url) as (link, node):
         await node.store.append([message(key="0")])
-        link.halve(Way.BACK)
-        in_flight = node.store.append([message(key="1")])
-        await is_stored(postgres, postgres_url, "1")
-        waiting = node.store.append([message(key="2")])
         with capture_logs() as logs:
+            link.halve(Way.BACK)
+            in_flight = node.store.append([message(key="1")])
+            await is_stored(postgres, postgres_url, "1")
+            waiting = node.store.append([message(key="2")])
             link.cut()
             with pytest.raises(StoreError, match="not known whether it was stored"):
                 await in_flight
