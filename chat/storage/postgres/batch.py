@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from chat.storage.base import MessageKey, StoreError, key_of
+from chat.storage.extras import sealed
 from chat.storage.postgres.extras import add_all, added, is_same, mentioned
 from chat.storage.postgres.stays import InFlight
 from chat.storage.results import stored_message
@@ -119,7 +120,7 @@ class Batch:
             numbers[room] += 1
             nths.append(numbers[room])
         extras = [
-            (nth, extra)
+            (nth, sealed(extra))
             for nth, message in enumerate(self.messages, 1)
             if (extra := added(message)) is not None
         ]

@@ -10,7 +10,7 @@ from dataclasses import replace
 import codec
 from chat.storage.base import StoreError
 from chat.storage.changes import extra_of, state_of
-from chat.storage.extras import give
+from chat.storage.extras import give, sealed
 from codec import DecodeError
 from gen.chat import ChatMessage, MessageExtra, MessageState
 from hosting.logs import get_logger
@@ -42,9 +42,9 @@ def mentioned(message: ChatMessage) -> Iterator[str]:
 
 
 def packed_state(message: ChatMessage) -> bytes:
-    """Returns what became of a message."""
+    """Returns what became of a message, as it is stored."""
     state = state_of(message)
-    return b"" if state is None else codec.encode(state)
+    return b"" if state is None else sealed(codec.encode(state))
 
 
 def add(message: ChatMessage, extra: bytes | None, state: bytes | None) -> ChatMessage:

@@ -13,6 +13,7 @@ import orjson
 
 import codec
 from chat.storage.changes import extra_of
+from chat.storage.extras import sealed
 from gen.chat import ChatMessage, MessageExtra, MessageState
 
 _ADD_STATES: Final = """
@@ -65,8 +66,8 @@ def state_from(digits: str) -> MessageState:
 
 
 def digits_of(message: MessageExtra | MessageState) -> str:
-    """Returns an encoded message in hexadecimal digits."""
-    return bytes(codec.encode(message)).hex()
+    """Returns an encoded message, with its checksum, in hexadecimal digits."""
+    return sealed(codec.encode(message)).hex()
 
 
 def add_extras(connection: apsw.Connection, messages: Sequence[tuple[int, ChatMessage]]) -> None:
