@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
+import pytest
+
 from chat.core.hub import Hub
 from chat.core.paces import Paces
 from chat.storage.listener import Listener
@@ -26,6 +28,7 @@ from gen.chat import (
 )
 from tests.chat.in_memory import with_store
 from tests.chat.served import served
+from tests.chat.storage.postgres.nodes import be_patient
 from tests.support import PATIENCE_SECONDS, ChatCall, eventually, message
 
 ROOM: Final = "room"
@@ -68,7 +71,10 @@ async def server(url: str) -> AsyncIterator[Server]:
         yield one
 
 
-async def test_clients_of_two_servers_see_each_other(postgres_url: str) -> None:
+async def test_clients_of_two_servers_see_each_other(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_patient(monkeypatch)
     async with server(postgres_url) as here:
         async with server(postgres_url) as there:
             await asyncio.gather(here.met.wait(), there.met.wait())
@@ -91,4 +97,5 @@ async def test_clients_of_two_servers_see_each_other(postgres_url: str) -> None:
                 assert (row.room, row.present, row.last_seq) == (known, 2, 1)
                 members = await here.stub.list_members(ListMembersRequest(ROOM, present=True))
                 assert [each.user_id for each in members.members] == ["ada", "ben"]
-        await here.lost.wait()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await here.lost.wait()

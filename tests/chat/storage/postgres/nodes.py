@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Any
 
+import pytest
+
 from chat.metrics import StoreMetrics
 from chat.storage.base import Range
 from chat.storage.changes import Change
@@ -145,6 +147,12 @@ class Node:
         sent = [message(room_id, key=uuid.uuid4().hex) for _ in range(count)]
         await asyncio.gather(*(self.store.append([each]) for each in sent))
         return sent
+
+
+def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets no bus be too slow: who listens is heard from then on, and who leaves has said so."""
+    monkeypatch.setattr("chat.storage.postgres.subscriptions._PATIENCE_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr("chat.storage.postgres.hints._LEAVE_SECONDS", PATIENCE_SECONDS)
 
 
 @asynccontextmanager

@@ -14,11 +14,11 @@ from chat.storage.listener import Head
 from chat.storage.postgres.epoch import rotate
 from chat.storage.rooms import room_of
 from gen.chat import Delete, MessageExtra, Room
-from tests.chat.storage.postgres.nodes import Node
+from tests.chat.storage.postgres.nodes import Node, be_patient
 from tests.chat.storage.postgres.nodes import node as a_node
 from tests.faults.link import Link, Way
 from tests.kit.postgres import Postgres
-from tests.support import eventually, message, seqs
+from tests.support import message, seqs
 
 # A bus that there is not: what it should tell is found by sweeps.
 NO_BUS = "valkey://127.0.0.1:1"
@@ -71,11 +71,15 @@ async def test_nodes_change_the_same_messages_at_once(postgres_url: str) -> None
             assert texts[-1] == page.messages[0].content
 
 
-async def test_hint_brings_a_change_and_a_mark(postgres_url: str) -> None:
+async def test_hint_brings_a_change_and_a_mark(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_patient(monkeypatch)
     async with a_node(postgres_url) as one, a_node(postgres_url) as other:
         await one.send()
         await other.store.follow("room")
-        await eventually(lambda: one.metrics.hint_age_seconds >= 0)
+        # From now on each is heard: a mark is told once, and in no other way.
+        await asyncio.gather(one.meets(), other.meets())
         await one.change(content="new")
         [span] = await other.hears_change(1)
         assert [each.content for each in span.messages] == ["new"]

@@ -21,7 +21,7 @@ from chat.storage.postgres.kept import ReaderPool
 from chat.storage.postgres.link import BusDown, Hear, Link
 from chat.storage.postgres.tails import Run, TailReader
 from gen.chat import ChatMessage, RoomPresence, Typists
-from tests.chat.storage.postgres.nodes import NEVER, Node, node
+from tests.chat.storage.postgres.nodes import NEVER, Node, be_patient, node
 from tests.kit import PATIENCE_SECONDS
 from tests.kit.ports import free_ports
 from tests.kit.postgres import Postgres
@@ -30,6 +30,11 @@ from tests.support import eventually, message, seqs
 
 # In the statement that reads what others stored, and in no other.
 _FETCHES = "messages.room = rooms.room AND seq > position"
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    be_patient(monkeypatch)
 
 
 @asynccontextmanager
@@ -62,6 +67,8 @@ def no_bus() -> str:
 
 async def test_messages_of_another_node(postgres_url: str, hints: str) -> None:
     async with pair(postgres_url, hints=hints) as (one, other):
+        # Whoever meets another one sweeps: that is over before there is a room.
+        await one.meets()
         assert await one.store.follow("room") == Head()
         await other.send(3)
         await one.hears(3)

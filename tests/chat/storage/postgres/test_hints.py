@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from chat.metrics import StoreMetrics
 from chat.storage.base import StoreUnusable
 from chat.storage.listener import UserMark, Whisper
-from chat.storage.postgres import subscriptions
 from chat.storage.postgres.bus import choose_bus
 from chat.storage.postgres.hint_payloads import (
     CHANNELS,
@@ -36,6 +35,7 @@ from chat.storage.postgres.notify import notify
 from chat.storage.postgres.valkey import valkey
 from chat.storage.postgres.valkey_address import ValkeyAddress
 from gen.chat import Mark, RoomPresence, Typists
+from tests.chat.storage.postgres.nodes import be_patient
 from tests.kit import PATIENCE_SECONDS
 from tests.kit.ports import free_ports
 from tests.kit.postgres import Postgres
@@ -149,8 +149,7 @@ def valkey_bus(*servers: Valkey) -> Bus:
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever listens is heard from then on: nobody gives the bus up because it is slow."""
-    monkeypatch.setattr(subscriptions, "_PATIENCE_SECONDS", PATIENCE_SECONDS)
+    be_patient(monkeypatch)
 
 
 @pytest.fixture(params=["postgres", "valkey"])
