@@ -256,8 +256,10 @@ class Postgres(Server):
 
     async def _answers(self) -> bool:
         """As in pg_ctl: the file of the running server says so in its last line."""
-        file = self._data / "postmaster.pid"
-        lines = file.read_text().splitlines() if file.exists() else []
+        try:
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False  # not yet, or not any more: that of one that was killed goes first
         return len(lines) == 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
 
     def _spawn(self) -> subprocess.Popen[bytes]:

@@ -96,8 +96,9 @@ async def until(holds: Callable[[set[tuple[str, str]]], bool], connection: Conne
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets heartbeats come so often that nobody has to wait for them."""
+    """Lets heartbeats come so often that nobody has to wait for them; slow answers are answers."""
     monkeypatch.setattr("chat.storage.postgres.lease.BEAT_SECONDS", 0.1)
+    monkeypatch.setattr("chat.storage.postgres.side.SILENT_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -172,9 +173,11 @@ async def test_rows_of_dead_nodes_are_cleared(
     database: Connection, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chat.storage.postgres.lease._CLEAR_BEATS", 1)
+    monkeypatch.setattr("chat.storage.postgres.lease.LEASE_SECONDS", PATIENCE_SECONDS)
     await database.execute(
         "INSERT INTO chat.nodes VALUES"
-        " ('dead', clock_timestamp() - interval '11 s'), ('late', clock_timestamp())"
+        " ('dead', clock_timestamp() - $1::float8 * interval '1 s'), ('late', clock_timestamp())",
+        PATIENCE_SECONDS + 1,
     )
     await database.execute(
         "INSERT INTO chat.active SELECT 'ada', node"
