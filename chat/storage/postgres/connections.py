@@ -43,6 +43,8 @@ _SETTINGS: Final = {
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
+    # Nor is one that nobody needs just now, or has not used yet.
+    "idle_session_timeout": "0",
     # Names are qualified; nobody's functions come in between.
     "search_path": "pg_catalog",
     # Each statement is a look-up by an index, and planned once, perhaps while tables are empty.

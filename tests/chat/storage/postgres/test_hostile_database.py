@@ -76,6 +76,7 @@ async def test_settings_of_others_change_nothing(postgres: Postgres, name: str) 
         # Longer than an idle session may live.
         await asyncio.sleep(0.4)
         assert seqs(await node.store.append([message("room", key="3")])) == [3]
+        assert node.metrics.reconnects == 0
 
 
 async def test_many_nodes_find_an_empty_database_at_once(postgres: Postgres, name: str) -> None:
