@@ -82,9 +82,9 @@ def head_of(data: bytes, at: int) -> tuple[int, int, int] | None:
     return None if payload > end else (data[at], size, payload)
 
 
-def is_part_of_close(first: int, size: int, there: int) -> bool:
-    """Whether of a close frame only so many bytes of its payload are there."""
-    return first & OPCODE == _CLOSE and there < size
+def is_close(first: int) -> bool:
+    """Whether a frame with this first byte closes the connection."""
+    return first & OPCODE == _CLOSE
 
 
 def violation(
@@ -106,7 +106,7 @@ def violation(
     if first & CONTROL:
         if size > _LONGEST_CONTROL:
             return _protocol_error("a control frame has 125 bytes at most")
-        return _wrong_close(data, size, payload) if first & OPCODE == _CLOSE else None
+        return _wrong_close(data, size, payload) if is_close(first) else None
     if (message is not None) == bool(first & OPCODE):
         return _protocol_error(
             "only a begun message is continued"

@@ -11,6 +11,7 @@ any byte                             a sign of life
 a frame that RFC 6455 forbids        the reader gets a close frame in its place: the client
                                      is closed behind what it sent before. All that follows
                                      is thrown away. See `proxy.clients.frame_rules`
+a close frame                        all that follows is thrown away: RFC 6455, section 1.4
 pieces of messages, pings, pongs     `PIECES` of them are charged as one call. A client
                                      that has none left is read when it has one again.
                                      More than a few take turns: see `proxy.clients.turns`
@@ -34,7 +35,7 @@ PIECES: Final = 64
 
 # A message that comes to no end within so many halves of a heartbeat never will.
 _ENDLESS_AT: Final = 20
-# A client that was closed is not read for so long, whenever something has come.
+# A client that is closed, or has closed, is not read for so long, whenever something has come.
 _SLOW_SECONDS: Final = 0.05
 
 
@@ -133,11 +134,13 @@ class Intake:
             if not self._over:
                 self._more.append(data)
             return False, b""
+        # From the bytes behind the end on: most clients send none.
+        slow = self._slow
         if not self._over:
             if self._head:
                 data, self._head = self._head + data, b""
             self._take(data, 0)
-        if self._slow and not self._held:
+        if slow and not self._held:
             self._wait(_SLOW_SECONDS)
         return False, b""
 
@@ -192,9 +195,13 @@ class Intake:
             if violation is not None:
                 self._break(violation, data[begin:at])
                 return
-            if frame_rules.is_part_of_close(first, size, end - payload):
+            is_last = frame_rules.is_close(first)
+            if is_last and end - payload < size:
                 break
             at = payload + size
+            if is_last:
+                self._finish(data[begin:at])
+                return
             self._note(first, size)
             if self._pieces >= most:
                 self._rest = max(at - end, 0)
@@ -223,9 +230,14 @@ class Intake:
     def _break(self, violation: Violation, before: bytes) -> None:
         """Passes on what came before a forbidden frame, and nothing more."""
         self.violation = violation
-        self._over, self._between = True, False
+        self._finish(before + frame_rules.close_frame(violation.code))
+
+    def _finish(self, data: bytes) -> None:
+        """Passes on the last bytes. A handler may be busy: it may be long before it reads them."""
+        self._over = self._slow = True
+        self._between = False
         self._rest, self._head, self._message = 0, b"", None
-        self._pass(before + frame_rules.close_frame(violation.code))
+        self._pass(data)
 
     def _pass(self, data: bytes) -> None:
         if data and self._reader is not None:
