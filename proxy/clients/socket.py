@@ -245,12 +245,16 @@ class ClientSocket:
         Otherwise what is on the way would be answered by a reset; see `frame_rules`.
         """
         intake = self._intake
-        if intake is None or intake.violation is None or self.is_gone:
+        if intake is None or intake.violation is None:
             return
-        self.close(intake.violation.code, intake.violation.rule)
-        if self._transport.can_write_eof():
-            # Its answer would not be understood: this is how it learns that it may go.
-            self._transport.write_eof()
+        # It may have been closed for another reason, and have yet to read that.
+        if not self.is_gone:
+            self.close(intake.violation.code, intake.violation.rule)
+            if self._transport.can_write_eof():
+                # Its answer would not be understood: this is how it learns that it may go.
+                self._transport.write_eof()
+        # The frame itself is not what it still sends.
+        intake.heard()
         while not await intake.is_lost(_QUIET_SECONDS) and intake.heard():
             pass
 

@@ -187,6 +187,15 @@ class HttpConnection(web.RequestHandler):
         self._stop_watching()
         self._listener.prove(self)
 
+    def close(self) -> None:
+        """Ends the connection behind the request under way: aiohttp asks for it at a stop.
+
+        It would drop all bytes from then on. A WebSocket is read until it has ended: its
+        client answers the close frame, and waits for the end, which TLS has only one of.
+        """
+        if self._intake is None:
+            super().close()
+
     def abort(self) -> None:
         """Ends the connection at once."""
         self._wire.abort()

@@ -6,12 +6,13 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
-from aiohttp import WSMsgType
+from aiohttp import WSCloseCode, WSMsgType
 from h2.errors import ErrorCodes
 
 import chat
@@ -78,13 +79,11 @@ class WebSocketDoor(Door):
     greeting = handshake()
     greeted = b"\r\n\r\n"
     chatter = masked(WSMsgType.TEXT, b"{}")
+    config = proxy.Config(host="127.0.0.1", port=0, upstream="127.0.0.1:1", drain_seconds=SECONDS)
 
     def serve(self) -> AbstractAsyncContextManager[Any]:
         """Opens the door; no server is behind it."""
-        config = proxy.Config(
-            host="127.0.0.1", port=0, upstream="127.0.0.1:1", tls=self.files, drain_seconds=SECONDS
-        )
-        return proxy.serve(config)
+        return proxy.serve(replace(self.config, tls=self.files))
 
     def was_told(self, received: bytes) -> bool:
         frames = split_frames(received.partition(b"\r\n\r\n")[2])
@@ -177,6 +176,25 @@ async def check_told(door: Door, believing: ssl.SSLContext, *, sends: bool) -> N
         await client.__aexit__(None, None, None)
 
 
+async def check_answered(door: WebSocketDoor, believing: ssl.SSLContext) -> None:
+    """Checks that a stop ends with the answers, which a client sends and waits for the end."""
+    patience = 10 * PATIENCE_SECONDS
+    door.config = replace(door.config, drain_seconds=patience, heartbeat_seconds=patience)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        async with door.serve() as server:
+            client = connected(door, server.port, believing)
+            reader, writer, received = await client.__aenter__()
+            answering = asyncio.create_task(_answer(reader, writer))
+        assert door.was_told(received + await answering)
+        await client.__aexit__(None, None, None)
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    told = await reader.read(65536)
+    writer.write(masked(WSMsgType.CLOSE, struct.pack("!H", WSCloseCode.GOING_AWAY)))
+    return told + await rest(reader)
+
+
 async def _send(writer: asyncio.StreamWriter, chatter: bytes) -> None:
     while chatter and not writer.transport.is_closing():
         writer.write(chatter)
@@ -209,6 +227,15 @@ def test_stop_waits_for_no_deaf_reader(
     run: Callable[[Coroutine[Any, Any, None]], None], door: Door, believing: ssl.SSLContext
 ) -> None:
     run(check_ends(door, believing))
+
+
+def test_stop_waits_no_longer_than_for_the_answer(
+    run: Callable[[Coroutine[Any, Any, None]], None],
+    files: TlsFiles,
+    believing: ssl.SSLContext,
+    tmp_path: Path,
+) -> None:
+    run(check_answered(WebSocketDoor(files, tmp_path), believing))
 
 
 @pytest.mark.parametrize("module", ["proxy", "chat"])

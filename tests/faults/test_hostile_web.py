@@ -485,6 +485,21 @@ async def test_sender_of_forbidden_frame_is_not_reset(port: int, bystanders: Bys
     await bystanders.check()
 
 
+async def test_sender_of_forbidden_frame_is_not_reset_by_a_stop(
+    proxy_config: proxy.Config,
+) -> None:
+    async with AsyncExitStack() as stack:
+        door = await stack.enter_async_context(proxy.serve(proxy_config))
+        with closing(await RawWebSocket.open("127.0.0.1", door.port)) as broken:
+            stopping = asyncio.create_task(stack.aclose())
+            assert (await broken.read_to_close())[-1].close_code == WSCloseCode.GOING_AWAY
+            await broken.send_bytes(masked(3, b"{}"))
+            await broken.send_bytes(b"x" * (1 << 19))
+            await stopping
+            # All was read: the connection has ended well, and a reset follows only now.
+            await broken.send_bytes(b"x")
+
+
 async def test_endless_sender_of_forbidden_frame_is_cut_off(
     port: int, bystanders: Bystanders
 ) -> None:
