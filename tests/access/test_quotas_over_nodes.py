@@ -3,14 +3,14 @@
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from itertools import count
 
-import pytest
 from grpclib import GRPCError, Status
 
 import chat
 from gen.chat import ChatServiceStub, ListUsersRequest
 from tests.access.signing import Signer, bearer
-from tests.support import channel_to
+from tests.support import PATIENCE_SECONDS, channel_to
 
 # Ten at once, and then one each second.
 RATES = chat.Rates(calls=1.0)
@@ -33,14 +33,23 @@ async def test_two_servers_share_a_quota(
             channel = await stack.enter_async_context(channel_to(server))
             return ChatServiceStub(channel, metadata=bearer(signer.token(sub=user_id)))
 
+        async def is_refused(user_id: str) -> bool:
+            here, there = [await caller(server, user_id) for server in servers]
+            for _ in range(10):
+                await here.list_users(ListUsersRequest())
+            # She has been to one server alone, and has spent all that she has for now. The other
+            # one learns of it when it tells what she spends there, within a second or two.
+            try:
+                await go_on(there)
+            except GRPCError as error:
+                return error.status is Status.RESOURCE_EXHAUSTED
+            # It has learned too late, or a slow machine has let her have as many again.
+            return False
+
         servers = [await stack.enter_async_context(chat.serve(config)) for _ in range(2)]
-        here, there = [await caller(server, "ada") for server in servers]
-        for _ in range(10):
-            await here.list_users(ListUsersRequest())
-        # She has been to one server alone, and has spent all that she has for now. The other
-        # one learns of it when it tells what she spends there, within a second or two.
-        with pytest.raises(GRPCError) as refused:
-            await go_on(there)
-        assert refused.value.status is Status.RESOURCE_EXHAUSTED
+        names = map(str, count())
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not await is_refused(next(names)):
+                pass
         # Others are not concerned.
         await (await caller(servers[1], "bob")).list_users(ListUsersRequest())

@@ -87,6 +87,16 @@ class Flood:
         own = self.connections * FIRST_CALLS + passed * CALLS_PER_SECOND
         return own + BURST + passed * CALLS + 1
 
+    @property
+    def is_overdrawn(self) -> bool:
+        """Whether it has made more calls than may have been handled by now."""
+        return sum(self.statuses.values()) > self.most
+
+    async def overdraw(self, *, host: str = "127.0.0.1") -> None:
+        """Calls, on several connections, until some calls must have been refused."""
+        while not (self.is_overdrawn and self.statuses[REFUSED]):
+            await self.connect(2, host=host)
+
     async def connect(self, batches: int, *, host: str = "127.0.0.1") -> None:
         """Makes a connection and so many batches of calls."""
         self.connections += 1
@@ -119,11 +129,10 @@ class Flood:
 async def test_calls_are_charged_to_address(chat_server: chat.RunningServer, path: str) -> None:
     """A new connection does not help."""
     flood = Flood(chat_server, path)
-    for _ in range(4):
+    while flood.connections < 4 or not flood.is_overdrawn:
         await flood.connect(2)
     answered = sum(flood.statuses.values()) - flood.statuses[REFUSED]
-    assert 0 < answered <= flood.most < 400
-    assert flood.statuses[REFUSED] >= 400 - flood.most
+    assert 0 < answered <= flood.most
     told = await scrape(chat_server.status_url)
     assert told("chat_calls_refused_total") == flood.statuses[REFUSED]
 
@@ -134,14 +143,18 @@ async def test_forged_tokens_are_not_verified(guarded: chat.RunningServer, signe
     async with channel_to(guarded) as channel:
         stub = ChatServiceStub(channel, metadata=bearer(signer.token(kid="one")))
         await stub.list_users(ListUsersRequest())
-        flooding = asyncio.create_task(flood.connect(10))
         answered = 0
+
+        async def go_on() -> None:
+            while answered <= 5 or not flood.is_overdrawn:
+                await flood.connect(10)
+
+        flooding = asyncio.create_task(go_on())
         while not flooding.done():
             await stub.get_chat_history(GetChatHistoryRequest("lobby"), timeout=PATIENCE_SECONDS)
             answered += 1
         await flooding
-    assert answered > 5
-    assert 0 < flood.statuses["UNAUTHENTICATED"] <= flood.most < 250
+    assert 0 < flood.statuses["UNAUTHENTICATED"] <= flood.most
 
 
 async def test_authenticated_callers_are_not_charged(
@@ -154,9 +167,7 @@ async def test_authenticated_callers_are_not_charged(
 
 
 async def test_other_address_is_not_charged(chat_server: chat.RunningServer) -> None:
-    flood = Flood(chat_server, HEALTH)
-    await flood.connect(4, host="127.0.0.2")
-    assert flood.statuses[REFUSED]
+    await Flood(chat_server, HEALTH).overdraw(host="127.0.0.2")
     async with Http2Client.connect(chat_server.host, chat_server.port) as client:
         for _ in range(BURST):
             data, said = await client.answer(client.request(HEALTH, A_CALL, end=True))
@@ -176,7 +187,7 @@ async def test_refused_call_is_not_reset(
     chat_server: chat.RunningServer,
 ) -> None:
     """After a reset, some clients would not see when to retry."""
-    await Flood(chat_server, HEALTH).connect(2)
+    await Flood(chat_server, HEALTH).overdraw()
     async with Http2Client.connect(chat_server.host, chat_server.port) as client:
         streams = [client.request(HEALTH, struct.pack(">xI", 0)[:2]) for _ in range(BATCH)]
         client.flush()
@@ -206,7 +217,7 @@ async def test_proxy_calls_are_not_charged(chat_server: chat.RunningServer) -> N
     async with serve_http(config) as http:
         client = Client(await http.ws_connect("/"))
         assert "users" in await client.ask(list_users={})
-        await Flood(chat_server, HEALTH).connect(2)
+        await Flood(chat_server, HEALTH).overdraw()
         for _ in range(300):
             assert "users" in await client.ask(list_users={})
 
@@ -220,6 +231,6 @@ async def test_known_proxy_passes_on_guest_calls(
         trusted = replace(trusted_config, upstream=server.address, rates=proxy.Rates())
         async with serve_http(trusted) as http:
             client = Client(await http.ws_connect("/", headers=token))
-            await Flood(server, HEALTH).connect(2)
+            await Flood(server, HEALTH).overdraw()
             for _ in range(300):
                 assert "users" in await client.ask(list_users={})

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 import chat
 import codec
+from chat.core.paces import Paces
 from gen.chat import (
     ChatMessage,
     ChatStream,
@@ -63,6 +64,13 @@ THOROUGH = settings(SHARING, max_examples=250)
 def chat_config(chat_config: chat.Config) -> chat.Config:
     """A server that soon ends silent calls, and keeps nothing on disk."""
     return chat.Config(host=chat_config.host, port=0, database=chat.IN_MEMORY)
+
+
+@pytest.fixture
+async def chat_server(chat_config: chat.Config) -> AsyncIterator[chat.RunningServer]:
+    """A server that soon forgets who was in a room: at the end the tests wait for that."""
+    async with chat.serve(chat_config, Paces(linger=0.1)) as server:
+        yield server
 
 
 @pytest.fixture

@@ -187,7 +187,7 @@ class Wire:
         """Returns the bytes that are here already."""
         try:
             return self._sock.recv(1 << 20)
-        except BlockingIOError:
+        except (BlockingIOError, ConnectionResetError):
             return b""
 
     @property
@@ -197,6 +197,8 @@ class Wire:
             return not self._sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return False
+        except ConnectionResetError:
+            return True
 
     async def rest(self) -> bytes:
         """Returns all bytes until the server has closed."""

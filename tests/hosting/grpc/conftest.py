@@ -1,6 +1,7 @@
 """A server of small calls that must log nothing and hold nothing at the end of a test."""
 
-from collections.abc import AsyncIterator, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -19,6 +20,12 @@ def limits() -> ConnectionLimits:
 
 
 @pytest.fixture
+def clock() -> Callable[[], float]:
+    """The clock of the allowances of clients."""
+    return monotonic
+
+
+@pytest.fixture
 def logs() -> Iterator[list[MutableMapping[str, Any]]]:
     """Log lines of the server since the test began."""
     with capture_logs() as found:
@@ -28,11 +35,12 @@ def logs() -> Iterator[list[MutableMapping[str, Any]]]:
 @pytest.fixture
 async def server(
     limits: ConnectionLimits,
+    clock: Callable[[], float],
     logs: list[MutableMapping[str, Any]],
     caplog: pytest.LogCaptureFixture,
 ) -> AsyncIterator[ObservedServer]:
     """A server that must have logged nothing at the end."""
-    server = ObservedServer(limits)
+    server = ObservedServer(limits, clock)
     with no_complaints(caplog, logs):
         yield server
         server.stop_listening()

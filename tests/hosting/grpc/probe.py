@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
+from time import monotonic
 from weakref import WeakSet
 
 from grpclib.const import Cardinality, Handler
@@ -12,6 +14,7 @@ import codec
 from chat.api.status import status_of
 from chat.errors import NotFound
 from gen.chat import ChatMessage
+from hosting.grpc.allowances import Allowances
 from hosting.grpc.limits import ConnectionLimits
 from hosting.grpc.server import GrpcServer
 from tests.kit.http2 import Http2Client, prefixed
@@ -76,12 +79,18 @@ class Probe:
 class ObservedServer(GrpcServer):
     """A server that exposes its connections.
 
+    Args:
+        limits: their bounds.
+        clock: by which the allowances of clients grow again, in seconds.
+
     Attributes:
         protocols: those not yet garbage-collected.
         ended: the calls that have ended, by method and status.
     """
 
-    def __init__(self, limits: ConnectionLimits | None = None) -> None:
+    def __init__(
+        self, limits: ConnectionLimits | None = None, clock: Callable[[], float] = monotonic
+    ) -> None:
         self.ended: Counter[tuple[str, str]] = Counter()
         super().__init__(
             [Probe()],
@@ -91,6 +100,7 @@ class ObservedServer(GrpcServer):
             status_of=status_of,
             calls=self.ended,
         )
+        self.connections.allowances = Allowances(self._limits.calls_per_address, clock)
         self.protocols: WeakSet[H2Protocol] = WeakSet()
 
     def _protocol_factory(self) -> H2Protocol:

@@ -4,6 +4,7 @@ import asyncio
 import struct
 from contextlib import suppress
 from itertools import pairwise
+from time import monotonic
 
 import pytest
 from aiohttp import WSCloseCode, WSMessage, WSMsgType
@@ -288,11 +289,13 @@ async def test_bytes_queue_while_intake_waits() -> None:
 
 async def test_pieces_are_charged_as_calls() -> None:
     """At most ten seconds' worth plus the refill is read, and nothing is lost."""
-    case = Case(rate=1.0)
+    case, began = Case(rate=1.0), monotonic()
     case.feed(PING * PIECES * 100)
     for _ in range(1000):
         await turn()
-    assert 10 <= len(case.reader.data) / len(PING) / PIECES <= 11.5
+    read = len(case.reader.data) / len(PING) / PIECES
+    # A turn more than what was paid for may have been read.
+    assert 10 <= read <= 11.5 + monotonic() - began
     assert case.holds[-1] is True
     # A wait does not keep a lost connection.
     case.intake.feed_eof()

@@ -33,6 +33,8 @@ from tests.proxy.web_client import (
 from tests.support import ANY_NUMBER, eventually
 
 FAST: dict[str, Any] = {"sends": 1000.0, "joins": 1000.0, "calls": 1000.0}
+# More requests than may be refused, even if they take a minute.
+FLOOD = 2000
 
 
 def error_of(action: Action) -> Error:
@@ -54,21 +56,19 @@ def error_of(action: Action) -> Error:
 async def test_excess_of_a_kind_is_refused(
     proxy_config: proxy.Config, kind: str, asked: dict[str, Any], text: str
 ) -> None:
-    rates = proxy.Rates(**FAST | {kind: 0.2})
+    # One at once, and the next one after longer than any test takes.
+    rates = proxy.Rates(**FAST | {kind: 0.001})
     async with serve_http(replace(proxy_config, rates=rates)) as http:
         client, other = await connect(http), await connect(http)
         answers = []
-        for _ in range(3):
+        for _ in range(2):
             await client.send(**asked, request_id="asked")
             answers.append((await client.take_until_answer("asked"))[-1])
-        assert [each.get("error", {}).get("message") == text for each in answers] == [
-            False,
-            False,
-            True,
-        ]
+        told = [each.get("error", {}).get("message") == text for each in answers]
+        assert told == [False, True]
         refused = answers[-1]["error"]
         assert (refused["code"], refused["retryable"]) == ("RESOURCE_EXHAUSTED", True)
-        assert 0 < refused["retry_after_ms"] <= 5000
+        assert 0 < refused["retry_after_ms"] <= 1_000_000
         # Other kinds go on, for this client and for others.
         rest = {"joins", "sends", "calls"} - {kind}
         if "sends" in rest:
@@ -80,13 +80,14 @@ async def test_excess_of_a_kind_is_refused(
 
 async def test_waiting_as_told_is_enough(proxy_config: proxy.Config) -> None:
     async with serve_http(replace(proxy_config, rates=proxy.Rates(sends=1.0))) as http:
-        client = await connect(http)
+        client, began = await connect(http), time.monotonic()
         everything = [str(number) for number in range(13)]
         stored, refused = await say_all(client, everything)
         assert stored[:10] == everything[:10]
-        assert refused
+        # A slow machine lets more pass: one in each second.
+        assert len(refused) >= 13 - 10 - (time.monotonic() - began)
         # No event marks the end of the wait.
-        await asyncio.sleep(max(refused.values()) / 1000)
+        await asyncio.sleep(max(refused.values(), default=0) / 1000)
         assert await say_all(client, list(refused)) == (list(refused), {})
 
 
@@ -104,7 +105,7 @@ async def flooded(http: Http) -> list[Frame]:
     """Lists users, in vain, until it is closed for it; returns what was told."""
     client = await connect(http)
     with suppress(aiohttp.ClientConnectionResetError):  # closed meanwhile
-        for _ in range(1500):
+        for _ in range(FLOOD):
             await client.send_text(b'{"list_users": {}}')
     frames = await client.take_until_closed()
     assert client.close_code == 4029
