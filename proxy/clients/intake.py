@@ -60,6 +60,7 @@ class Intake:
 
     Attributes:
         violation: the rule that the client has broken.
+        lost: whether the connection is lost.
     """
 
     __slots__ = (
@@ -72,7 +73,6 @@ class Intake:
         "_heard",
         "_held",
         "_hold",
-        "_lost",
         "_message",
         "_more",
         "_most",
@@ -84,6 +84,7 @@ class Intake:
         "_turns",
         "_unfinished",
         "_waiter",
+        "lost",
         "violation",
     )
 
@@ -106,8 +107,8 @@ class Intake:
         self._between = True
         self._pieces = 0
         self._over = self._slow = False
-        # The connection is lost; the future exists while somebody waits for that.
-        self._lost = False
+        self.lost = False
+        # Exists while somebody waits for that.
         self._waiter: asyncio.Future[None] | None = None
         # The bytes that wait for a turn, the offset of the next one, and the bytes behind.
         self._held = False
@@ -149,7 +150,7 @@ class Intake:
         self._over, self._between = True, False
         self._data = b""
         self._more.clear()
-        self._lost = True
+        self.lost = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
         if self._reader is not None:
@@ -164,10 +165,10 @@ class Intake:
 
     async def is_lost(self, seconds: float) -> bool:
         """Waits until the connection is lost, for so long at most; returns whether it is."""
-        if not self._lost:
+        if not self.lost:
             self._waiter = asyncio.get_running_loop().create_future()
             await asyncio.wait((self._waiter,), timeout=seconds)
-        return self._lost
+        return self.lost
 
     def heard(self) -> bool:
         """Whether the client has shown itself since this was asked before, or could not."""

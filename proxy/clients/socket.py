@@ -150,6 +150,9 @@ class ClientSocket:
     @property
     def waiting_bytes(self) -> int:
         """The bytes that wait to be sent."""
+        # asyncio's transport of TLS fails once it is lost and aiohttp has closed it.
+        if self._intake is not None and self._intake.lost:
+            return 0
         return self._transport.get_write_buffer_size()
 
     # Writing.
@@ -180,7 +183,7 @@ class ClientSocket:
 
     def write_news(self, frame: bytes) -> bool:
         """Queues a frame that may be left out, unless much waits; returns whether it did."""
-        if self._transport.get_write_buffer_size() > self._most_bytes // 2:
+        if self.waiting_bytes > self._most_bytes // 2:
             return False
         self.write(frame)
         return True
@@ -307,7 +310,7 @@ class ClientSocket:
         self._on_close = None
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(None)
-        if self._transport.get_write_buffer_size():
+        if self.waiting_bytes:
             # It would wait for ever to be flushed.
             self._abort_later()
 
@@ -320,4 +323,11 @@ class ClientSocket:
         self.close(CloseCode.SLOW_CONSUMER, "slow consumer")
 
     def _abort_later(self) -> None:
-        asyncio.get_running_loop().call_later(_LINGER_SECONDS, self._transport.abort)
+        loop = asyncio.get_running_loop()
+        loop.call_later(_LINGER_SECONDS, _abort_unless_lost, self._transport, self._intake)
+
+
+def _abort_unless_lost(transport: asyncio.Transport, intake: Intake | None) -> None:
+    # See `ClientSocket.waiting_bytes`.
+    if intake is None or not intake.lost:
+        transport.abort()

@@ -1,6 +1,7 @@
 """An orderly stop over TLS, whose transports cannot half-close."""
 
 import asyncio
+import logging
 import signal
 import ssl
 import struct
@@ -122,8 +123,10 @@ def door(request: pytest.FixtureRequest, files: TlsFiles, tmp_path: Path) -> Doo
 
 
 @pytest.fixture(params=LOOPS)
-def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]], None]:
-    """Runs a coroutine on an event loop, which must log nothing."""
+def run(
+    request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> Callable[[Coroutine[Any, Any, None]], None]:
+    """Runs a coroutine on an event loop: nothing may fail in it unseen."""
 
     def run(coroutine: Coroutine[Any, Any, None]) -> None:
         complaints: list[dict[str, Any]] = []
@@ -131,6 +134,7 @@ def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]],
             runner.get_loop().set_exception_handler(lambda _, said: complaints.append(said))
             runner.run(coroutine)
         assert complaints == []
+        assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
 
     return run
 
