@@ -29,9 +29,9 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from chat.metrics import StoreMetrics
 from chat.storage.listener import UserMark, Whisper
@@ -216,12 +216,13 @@ class Hints:
             try:
                 await self._subscriptions.begin(link)
                 self._went_up()
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._subscriptions.keep(link))
-                    group.create_task(self._publish(link))
-                    group.create_task(self._probe(link))
-                    group.create_task(self._wait_renewed())
-                    group.create_task(link.wait_broken())
+                await _until_one_fails(
+                    self._subscriptions.keep(link),
+                    self._publish(link),
+                    self._probe(link),
+                    self._wait_renewed(),
+                    link.wait_broken(),
+                )
             finally:
                 await link.close()
         finally:
@@ -240,8 +241,6 @@ class Hints:
         self._subscriptions.end()
 
     def _note_failure(self, error: Exception) -> None:
-        while isinstance(error, ExceptionGroup):
-            error = error.exceptions[0]
         why = str(error) if isinstance(error, BusDown) else repr(error)
         if isinstance(error, TimeoutError):
             why = "it does not answer"
@@ -341,3 +340,21 @@ class Hints:
             # see its new name.
             for other in self.others:
                 self._listener.met(other)
+
+
+async def _until_one_fails(*works: Coroutine[Any, Any, None]) -> None:
+    """Does what never ends, all at once, until one of it fails; raises its exception.
+
+    A `TaskGroup` leaves the task that waits for it counted as cancelled (before Python 3.13), and
+    what is counted so is ended by its next time limit (before 3.11.3): no link was made any more.
+    """
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

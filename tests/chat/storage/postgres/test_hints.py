@@ -15,6 +15,7 @@ import pytest
 import trustme
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from chat.metrics import StoreMetrics
 from chat.storage.base import StoreUnusable
@@ -292,14 +293,19 @@ async def test_renewed_on_demand(bus: Bus) -> None:
 
 
 @pytest.mark.usefixtures("valkey_program")
-async def test_a_bus_that_is_silent_is_left() -> None:
+async def test_a_bus_that_is_silent_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Valkey.running() as server:
         bus = valkey_bus(server)
         async with ear(bus.connect, probe_seconds=0.05, answer_seconds=1) as one:
             name = one.hints.name
             await server.pause()
             try:
-                await eventually(lambda: not one.hints.is_up)
+                with monkeypatch.context() as patch, capture_logs() as lines:
+                    patch.setattr("chat.storage.postgres.valkey_wire.CONNECT_SECONDS", 0.1)
+                    await eventually(lambda: not one.hints.is_up)
+                    # Nor does it answer whoever connects: that is told, and tried again.
+                    await eventually(lambda: len(lines) >= 2)
+                assert "TimeoutError" in lines[1]["why"]
                 # Nobody waits for it, nothing is kept for it.
                 await one.hints.listen(channel_of("room"))
                 one.hints.tell({"room": 1})
