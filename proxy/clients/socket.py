@@ -98,6 +98,7 @@ class ClientSocket:
         "_metrics",
         "_most_bytes",
         "_on_close",
+        "_protocol",
         "_socket",
         "_transport",
         "receive",
@@ -117,6 +118,7 @@ class ClientSocket:
     ) -> None:
         if request.transport is None:
             raise ClientConnectionResetError("the client is gone")
+        self._protocol = request.protocol
         self.state = State.OPEN
         self.record = ConnectionRecord()
         self.receive: Callable[[], Awaitable[WSMessage]] = socket.receive
@@ -305,6 +307,8 @@ class ClientSocket:
             # The close frame is written. aiohttp would write another one, which browsers take
             # for a lost connection, without a code.
             self._transport.close()
+            # And it would close it again, after which asyncio's transport of TLS has no abort.
+            self._protocol.transport = None
         self.state = State.CLOSED
         # It refers to the connection, which refers to this: no cycle is left.
         self._on_close = None

@@ -20,10 +20,11 @@ import chat
 import proxy
 from hosting.tls import Tls, TlsFiles
 from tests.access.certificates import Authority
+from tests.faults.remains import open_files
 from tests.kit.http2 import GOAWAY, PING, PREFACE, frame
 from tests.kit.processes import ended, ready_line, running
 from tests.kit.web import handshake, masked, split_frames
-from tests.support import PATIENCE_SECONDS
+from tests.support import PATIENCE_SECONDS, eventually
 
 SECONDS = 0.5
 MUCH = 50
@@ -193,6 +194,16 @@ async def check_answered(door: WebSocketDoor, believing: ssl.SSLContext) -> None
         await client.__aexit__(None, None, None)
 
 
+async def check_aborted(door: Door, believing: ssl.SSLContext) -> None:
+    """Checks that a client that broke a rule, and does not end TLS, is let go."""
+    async with door.serve() as server, connected(door, server.port, believing) as client:
+        files = open_files()
+        _, writer, _ = client
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # typed as one that writes
+        writer.write(b"\x81\x02{}")
+        await eventually(lambda: open_files() < files)
+
+
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
     told = await reader.read(65536)
     writer.write(masked(WSMsgType.CLOSE, struct.pack("!H", WSCloseCode.GOING_AWAY)))
@@ -240,6 +251,18 @@ def test_stop_waits_no_longer_than_for_the_answer(
     tmp_path: Path,
 ) -> None:
     run(check_answered(WebSocketDoor(files, tmp_path), believing))
+
+
+def test_deaf_client_is_aborted_once_it_was_closed(
+    run: Callable[[Coroutine[Any, Any, None]], None],
+    files: TlsFiles,
+    believing: ssl.SSLContext,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("proxy.clients.socket._QUIET_SECONDS", 0.01)
+    monkeypatch.setattr("proxy.clients.socket._LINGER_SECONDS", 0.1)
+    run(check_aborted(WebSocketDoor(files, tmp_path), believing))
 
 
 @pytest.mark.parametrize("module", ["proxy", "chat"])
