@@ -3,6 +3,7 @@
 import asyncio
 import json
 from contextlib import closing
+from dataclasses import replace
 
 from aiohttp import WSMsgType
 
@@ -18,6 +19,8 @@ from tests.proxy.web_client import (
     seqs,
     serve_http,
 )
+from tests.proxy.web_client import connect as connect_to
+from tests.support import PATIENCE_SECONDS
 
 
 async def test_repeated_message_adds_nothing(connect: Connect) -> None:
@@ -203,9 +206,11 @@ async def test_compression_is_not_negotiated(http: Http) -> None:
     assert socket.compress == 0
 
 
-async def test_simultaneous_calls_are_all_answered(connect: Connect) -> None:
-    # More than the streams that one gRPC connection may have open.
-    clients = [await connect() for _ in range(150)]
-    await clients[0].ask(chat_message=message("lobby"))
-    answers = await asyncio.gather(*(client.ask(get_user={"user_id": "ada"}) for client in clients))
-    assert all(answer["user"]["user"]["id"] == "ada" for answer in answers)
+async def test_simultaneous_calls_are_all_answered(proxy_config: proxy.Config) -> None:
+    async with serve_http(replace(proxy_config, call_seconds=PATIENCE_SECONDS)) as http:
+        # More than the streams that one gRPC connection may have open.
+        clients = [await connect_to(http) for _ in range(150)]
+        await clients[0].ask(chat_message=message("lobby"))
+        asked = (client.ask(get_user={"user_id": "ada"}) for client in clients)
+        for answer in await asyncio.gather(*asked):
+            assert answer["user"]["user"]["id"] == "ada"
