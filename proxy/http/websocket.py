@@ -5,6 +5,7 @@ from typing import Final, Protocol, runtime_checkable
 
 from aiohttp import web
 
+from hosting.heartbeat import beats
 from hosting.logs import get_logger
 from hosting.rate_limits import AnyAllowance
 from proxy.access import bearer
@@ -141,11 +142,11 @@ class WebSockets:
         A client is silent when nothing has come from it for a heartbeat, and dead
         when nothing has come for another half.
         """
-        while True:
-            await asyncio.sleep(self._config.heartbeat_seconds / 2)
+        async for _ in beats(self._config.heartbeat_seconds):
             self._beat_all()
 
     def _beat_all(self) -> None:
+        # Not above: there the last one would be kept until the next beat.
         for connection in tuple(self._open):
             connection.beat()
 

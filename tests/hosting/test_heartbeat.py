@@ -1,12 +1,13 @@
 """A heartbeat, on a test clock."""
 
+import asyncio
 from typing import Final
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hosting.heartbeat import HeartbeatTimer
-from tests.clock import ClockLoop, run
+from hosting.heartbeat import HeartbeatTimer, beats
+from tests.clock import ClockLoop, run, turns
 
 HEARTBEAT: Final = 8.0
 # Fractions that floats add without an error.
@@ -82,3 +83,31 @@ async def test_unread_peer_counts_as_heard(loop: ClockLoop) -> None:
     watched.deaf = False
     await watched.pass_time(12)
     assert watched.ended is not None
+
+
+async def test_late_beat_does_not_count(loop: ClockLoop) -> None:
+    """The process stood still: an answer may wait to be read."""
+    watched = Watched(loop)
+    await watched.pass_time(8)
+    assert watched.asked == [HEARTBEAT]
+    await loop.pass_time(3 * HEARTBEAT)
+    assert watched.ended is None
+    woken = loop.time()
+    await watched.pass_time(8)
+    assert watched.ended == woken + HEARTBEAT / 2
+
+
+async def test_beats_without_late_ones(loop: ClockLoop) -> None:
+    times: list[float] = []
+
+    async def note() -> None:
+        async for _ in beats(HEARTBEAT):
+            times.append(loop.time())  # noqa: PERF401 - one by one, as they come
+
+    noting = asyncio.create_task(note())
+    await turns(2)
+    for seconds in (4.0, 5.9, 6.1, 4.0):
+        await loop.pass_time(seconds)
+        await turns(2)
+    assert times == [4.0, 9.9, 20.0]
+    noting.cancel()

@@ -155,8 +155,10 @@ Connect = Callable[[], Awaitable[Client]]
 async def serve_http(config: proxy.Config, paces: Paces | None = None) -> AsyncIterator[Http]:
     """A proxy with these settings, and aiohttp's test client for it."""
     server = TestServer(proxy.create_app(config, paces))
-    # aiohttp's own limit of 100 connections is a client's, not the proxy's.
-    async with TestClient(server, connector=aiohttp.TCPConnector(limit=0)) as http:
+    # aiohttp's own limit of 100 connections is a client's, not the proxy's. One that is kept for
+    # the next request may be closed just then, and the test client does not ask again.
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    async with TestClient(server, connector=connector) as http:
         yield http
 
 

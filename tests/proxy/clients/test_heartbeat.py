@@ -1,6 +1,8 @@
 """Silent clients: pinged, and dropped without an answer."""
 
 import asyncio
+import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -10,7 +12,9 @@ from aiohttp import WSMsgType
 
 import chat
 import proxy
-from tests.kit.web import RawWebSocket, masked
+from proxy.core.frames import PING
+from tests.clock import turns
+from tests.kit.web import RawWebSocket, handshake, masked
 from tests.proxy.web_client import Http, connect, message, serve_http
 
 
@@ -61,6 +65,23 @@ async def test_client_that_is_heard_stays(http: Http) -> None:
             while frame is not None and frame.opcode != WSMsgType.TEXT:
                 frame = await client.read_frame()
             assert frame is not None
+
+
+async def test_nobody_is_dropped_behind_a_standstill(proxy_config: proxy.Config) -> None:
+    """A client that stood still as well answers only then, with the next beat overdue."""
+    seconds = 0.8
+    async with proxy.serve(replace(proxy_config, heartbeat_seconds=seconds)) as running:
+        with socket.create_connection(("127.0.0.1", running.port)) as client:
+            client.sendall(handshake())
+            received = b""
+            while not received.endswith(PING):
+                received += await asyncio.to_thread(client.recv, 1 << 16)
+            time.sleep(seconds)  # noqa: ASYNC251 - the whole process stands still
+            # The proxy wakes first.
+            await turns(5)
+            client.sendall(masked(WSMsgType.PONG, b""))
+            client.sendall(masked(WSMsgType.TEXT, b'{"leave": {"room_id": "lobby"}}'))
+            assert b"left" in await asyncio.to_thread(client.recv, 1 << 16)
 
 
 async def test_slow_frame_counts_as_life(proxy_config: proxy.Config) -> None:
