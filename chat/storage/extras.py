@@ -69,7 +69,7 @@ def _sound(cls: type[betterproto.Message], stored: bytes) -> bytes:
     encoding = stored[:-_CHECKSUM_BYTES]
     if stored[-_CHECKSUM_BYTES:] == _checksum(encoding):
         return encoding
-    check(cls, (stored,))
+    check(cls, stored)
     return stored
 
 
