@@ -261,16 +261,13 @@ class Intake:
             self._turns.call(self._go_on)
 
     def _go_on(self) -> None:
-        if self._over:
-            self._held = False
-            self._hold(False)
-            return
-        data, self._data = self._data, b""
-        at = self._at
-        if self._more:
-            data, at = b"".join((data[at:], *self._more)), 0
-            self._more.clear()
         self._held = False
-        self._take(data, at, TURN_WORK)
+        if not self._over:
+            data, self._data = self._data, b""
+            at = self._at
+            if self._more:
+                data, at = b"".join((data[at:], *self._more)), 0
+                self._more.clear()
+            self._take(data, at, TURN_WORK)
         if not self._held:
             self._hold(False)
